@@ -1,0 +1,77 @@
+# One command each to try, test and check. Works with GNU Make 3.81; installs nothing outside .venv.
+
+VENV = .venv
+VENV_CUPY = $(VENV)/cupy
+PY = $(VENV)/bin/python
+PIP = $(PY) -m pip --disable-pip-version-check install --quiet
+METADATA = setup.cfg pyproject.toml
+# The version is exact, because the tests replace CuPy's CUDA calls by host ones.
+CUPY = cupy-cuda13x==14.2.0 nvidia-cuda-runtime nvidia-cuda-crt ml_dtypes
+
+export PYTHON
+
+# A .venv whose Python is gone is no .venv: its stamps are dropped, and it is made anew.
+STAMPS = $(VENV)/.made $(VENV)/.installed-* $(VENV_CUPY)/.made $(VENV_CUPY)/.installed-*
+DROPPED := $(shell test -x $(PY) || rm -f $(STAMPS))
+
+help:
+	@echo "make demo       train a small language model on real text, draw it, leave everything in out/"
+	@echo "make test       run all tests"
+	@echo "make check      lint, formatting and types"
+	@echo "make test-cupy  run the GPU code of the real CuPy on the CPU (needs g++ and Python's headers)"
+	@echo "make bench      measure speed, beside PyTorch where it is installed"
+	@echo "make clean      remove what these made, except out/"
+
+demo: $(VENV)/.installed-all
+	$(VENV)/bin/tinygrad-seq demo
+
+test: $(VENV)/.installed-test
+	$(PY) -m pytest
+
+check: $(VENV)/.installed-check
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+
+test-cupy: $(VENV_CUPY)/.installed-cupy
+	$(VENV_CUPY)/bin/python tests/gpu/run_real_cupy.py
+
+bench: $(VENV)/.installed-bench
+	$(PY) benchmarks
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find tinygrad_seq models tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+venv: $(VENV)/.made
+
+# A stamp is a file that says what its folder has installed; it is old as soon as the metadata is newer.
+$(VENV)/.made:
+	@sh scripts/make_venv.sh $(@D)
+	@touch $@
+
+$(VENV_CUPY)/.made: $(VENV)/.made
+	$(PY) -m venv --clear $(@D)
+	@touch $@
+
+$(VENV)/.installed-all: $(VENV)/.made $(METADATA)
+	$(PIP) -e '.[all]'
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.made $(METADATA)
+	$(PIP) -e '.[all,test]'
+	@touch $@
+
+$(VENV)/.installed-check: $(VENV)/.made $(METADATA)
+	$(PIP) -e '.[check]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.made $(METADATA)
+	$(PIP) -e '.[all,bench]'
+	@touch $@
+
+$(VENV_CUPY)/.installed-cupy: $(VENV_CUPY)/.made $(METADATA)
+	$(VENV_CUPY)/bin/python -m pip --disable-pip-version-check install --quiet -e '.[test]' $(CUPY)
+	@touch $@
+
+.PHONY: help demo test check test-cupy bench clean venv

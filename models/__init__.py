@@ -1,0 +1,1 @@
+"""Complete models, one file each, their config first."""

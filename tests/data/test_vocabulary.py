@@ -1,0 +1,78 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygrad_seq.data import CharVocabulary
+
+# Every code point, lone surrogates and NUL too: a Python string may hold them.
+any_text = st.text(alphabet=st.characters(exclude_categories=()), min_size=1)
+
+
+@given(any_text)
+def test_a_text_survives_the_way_there_and_back(text):
+    vocabulary = CharVocabulary.from_text(text)
+    ids = vocabulary.encode(text)
+    assert ids.shape == (len(text),) and ids.dtype == np.int64
+    assert [vocabulary.symbols[i] for i in ids] == list(text)
+    assert vocabulary.decode(ids) == text
+
+
+@given(any_text)
+def test_a_vocabulary_survives_json(text):
+    vocabulary = CharVocabulary.from_text(text)
+    again = CharVocabulary.from_json(json.loads(json.dumps(vocabulary.to_json())))
+    assert again == vocabulary and len(again) == len(set(text))
+
+
+def test_the_id_is_the_place_in_symbols_whatever_their_order():
+    vocabulary = CharVocabulary("zaσ")
+    assert vocabulary.encode("aσzza").tolist() == [1, 2, 0, 0, 1]
+    assert vocabulary.decode(np.array([2, 0, 1], dtype=np.uint8)) == "σza"
+
+
+def test_the_order_of_the_text_does_not_matter():
+    assert CharVocabulary.from_text("hello") == CharVocabulary.from_text("loleh")
+
+
+def test_nothing_is_encoded_and_decoded_as_nothing():
+    vocabulary = CharVocabulary("ab")
+    assert vocabulary.encode("").shape == (0,)
+    assert vocabulary.decode([]) == "" == vocabulary.decode(np.zeros(0, dtype=np.int64))
+
+
+@pytest.mark.parametrize("unknown", ["é", "!", "\U0001f600"])  # between, below and above the known code points
+def test_an_unknown_character_is_named_with_its_place(unknown):
+    with pytest.raises(ValueError, match=rf"U\+{ord(unknown):04X}\) at position 5, line 2") as error:
+        CharVocabulary("abz\n\u4e00").encode(f"ab\naz{unknown}b{unknown}")
+    assert repr(unknown) in str(error.value)
+
+
+@pytest.mark.parametrize("wrong", [-1, 2])
+def test_an_id_outside_the_vocabulary_is_refused(wrong):
+    with pytest.raises(ValueError, match=rf"from 0 to 1, got {wrong} at position 1"):
+        CharVocabulary("ab").decode([0, wrong])
+
+
+def test_ids_of_another_kind_are_refused():
+    with pytest.raises(TypeError, match="integer ids, got float64"):
+        CharVocabulary("ab").decode(np.array([0.0, 1.0]))
+    with pytest.raises(ValueError, match=r"shape \(N,\), got \(1, 2\)"):
+        CharVocabulary("ab").decode(np.array([[0, 1]]))
+
+
+def test_a_vocabulary_holds_each_character_once():
+    with pytest.raises(ValueError, match="'b' came again"):
+        CharVocabulary("abcb")
+    with pytest.raises(ValueError, match="empty"):
+        CharVocabulary.from_text("")
+
+
+@pytest.mark.parametrize(
+    "value", [None, [], {"kind": "word", "symbols": "ab"}, {"kind": "char"}, {"kind": "char", "symbols": 3}]
+)
+def test_a_foreign_value_is_refused(value):
+    with pytest.raises(ValueError, match="to_json"):
+        CharVocabulary.from_json(value)

@@ -1,0 +1,50 @@
+"""tinygrad_seq: sequence models whose code is the chapter's equations, with graphs you can look at."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from . import nn, ops, optim
+from .core import Parameter, Tensor, definitions, equations, grad, no_grad, tensor
+from .core.random import seed
+
+if TYPE_CHECKING:
+    from . import data, models, testing, train, viz
+    from .viz import graph
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Parameter",
+    "Tensor",
+    "data",
+    "definitions",
+    "equations",
+    "grad",
+    "graph",
+    "models",
+    "nn",
+    "no_grad",
+    "ops",
+    "optim",
+    "seed",
+    "tensor",
+    "testing",
+    "train",
+    "viz",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Parts that not everyone needs are imported when they are first named."""
+    if name == "graph":
+        return importlib.import_module(".viz", __name__).graph
+    if name in ("data", "models", "testing", "train", "viz"):
+        try:
+            return importlib.import_module(f".{name}", __name__)
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.models":
+                raise
+            raise ImportError(
+                "tinygrad_seq.models is there once the package is installed: run `pip install -e .` in the clone"
+            ) from error
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

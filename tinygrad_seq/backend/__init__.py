@@ -1,0 +1,50 @@
+"""Where arrays live: one `Backend` for each kind of array, found by the array's type."""
+
+from typing import Any
+
+import numpy as np
+
+from .base import Array, Backend, Kernel
+from .numpy_backend import NumpyBackend
+
+__all__ = ["Array", "Backend", "Kernel", "backend_for", "backend_of"]
+
+_numpy = NumpyBackend()
+_by_type: dict[type, Backend] = {np.ndarray: _numpy}  # CuPy adds itself when it is first asked for
+_find = _by_type.get
+
+
+def backend_of(*arrays: Any) -> Backend:
+    """The backend of the first array among `arrays`; NumPy's where there are only numbers."""
+    for array in arrays:
+        backend = _find(type(array))
+        if backend is not None:
+            return backend
+    return _numpy
+
+
+def backends_among(arrays: Any) -> list[Backend]:
+    """Every backend that holds one of `arrays`, each once."""
+    found = [_find(type(array)) for array in arrays]
+    return [backend for k, backend in enumerate(found) if backend is not None and backend not in found[:k]]
+
+
+def backend_for(device: str | None) -> Backend:
+    """The backend of a device by its name.
+
+    Args:
+        device: "cpu" (also None), "cuda" or "cuda:0".
+    Raises:
+        ValueError: for any other name, or a GPU number that this machine lacks.
+        RuntimeError: where a GPU is asked for and CuPy, the driver, a visible device or CUDA's libraries are missing.
+    """
+    if device is None or device == "cpu":
+        return _numpy
+    kind, _, number = str(device).partition(":")
+    if kind != "cuda" or not (number or "0").isdigit():
+        raise ValueError(f"unknown device {device!r}: expected 'cpu', 'cuda' or 'cuda:0'")
+    from .cupy_backend import load
+
+    backend, array_type = load(int(number or 0))
+    _by_type[array_type] = backend
+    return backend

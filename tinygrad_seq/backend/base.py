@@ -1,0 +1,97 @@
+"""What an array library must offer: a module of functions, a table of kernels, and a few things the two do differently.
+
+A backend knows arrays, never tensors.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Array = Any  # numpy.ndarray, a NumPy scalar, or cupy.ndarray
+
+
+class Kernel(NamedTuple):
+    """A fused operation's fast form.
+
+    forward(backend, *inputs, **static)                  -> output (or a tuple of outputs), tape
+    backward(backend, tape, inputs, g, needs, **static)  -> one gradient (or None) for each input
+
+    `g` is the output's gradient; for several outputs a list, None where an output was not used.
+    `needs` says for each input whether its gradient is wanted.
+    A kernel may write over its tape, never over its inputs or `g`: others hold them.
+    """
+
+    forward: Callable[..., tuple[Any, Any]]
+    backward: Callable[..., Any]
+
+
+class Backend:
+    """One kind of array. `xp` is the array module, `kernels` the fused operations it runs fast."""
+
+    xp: Any = None
+    kernels: dict[str, Kernel] = {}
+
+    def device_of(self, array: Array) -> str:
+        """The name of the device that holds `array`: "cpu" or "cuda:0"."""
+        raise NotImplementedError
+
+    def from_numpy(self, array: Array) -> Array:
+        """A host array, on this backend's device."""
+        raise NotImplementedError
+
+    def to_numpy(self, array: Array) -> Any:
+        """The array on the host. On a GPU this waits for the device."""
+        raise NotImplementedError
+
+    def erf(self, x: Array) -> Array:
+        """The error function, elementwise."""
+        raise NotImplementedError
+
+    def check_range(self, index: Array, size: int, what: str) -> None:
+        """Raise IndexError where an integer of `index` is outside 0 … size - 1.
+
+        On a GPU the answer would make the host wait, so it is looked at when the host next reads a value.
+        """
+        raise NotImplementedError
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An array to write into."""
+        return self.xp.empty(shape, dtype)
+
+    def matmul(self, a: Array, b: Array) -> Array:
+        """a @ b. All leading axes of `a` are one when `b` is a matrix: one product instead of many."""
+        if a.ndim > 2 and b.ndim == 2:
+            return (a.reshape(-1, a.shape[-1]) @ b).reshape(*a.shape[:-1], b.shape[-1])
+        return a @ b
+
+    def keep_mask(self, key: int, shape: tuple[int, ...], p: float) -> Array:
+        """True with probability 1 - p at each place: a function of the key and the place, the same on every backend.
+
+        Each 64 bits are those of SplitMix64 (Steele, Lea and Flood, 2014) at their own position, and serve two places.
+        """
+        xp, n = self.xp, math.prod(shape)
+        x = xp.arange(1, (n + 1) // 2 + 1, dtype=np.uint64)
+        x *= np.uint64(0x9E3779B97F4A7C15)
+        x += np.uint64(key)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            x ^= x >> np.uint64(shift)
+            x *= np.uint64(factor)
+        x ^= x >> np.uint64(31)
+        return (x.view(np.uint32)[:n] >= np.uint32(round(p * 2**32))).reshape(shape)
+
+    def scatter_add(self, shape: tuple[int, ...], index: Any, values: Array) -> Array:
+        """Zeros of `shape`, with `values` added at `index`; an index that stands twice is added twice."""
+        out = self.xp.zeros(shape, values.dtype)
+        if _is_basic(index):
+            out[index] = values
+        else:
+            self.xp.add.at(out, index, values)
+        return out
+
+
+def _is_basic(index: Any) -> bool:
+    """Whether an index names no element twice: integers, slices, `...`, None."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(part is None or part is Ellipsis or isinstance(part, int | slice) for part in parts)

@@ -1,0 +1,89 @@
+"""CuPy arrays on an NVIDIA GPU. The only file that imports cupy, and only when a GPU is first asked for."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from .base import Array, Backend
+from .kernels import KERNELS
+
+INSTALL = "pip install 'tinygrad-seq[cuda13]' (or 'tinygrad-seq[cuda12]' for a driver of CUDA 12)"
+
+
+class CupyBackend(Backend):
+    kernels = KERNELS
+
+    def __init__(self, cupy: Any, number: int) -> None:
+        self.xp = cupy
+        self.number = number
+        self._out_of_range: dict[str, Array] = {}  # what was indexed -> a flag on the device
+
+    def device_of(self, array: Array) -> str:
+        return f"cuda:{array.device.id}"
+
+    def from_numpy(self, array: Array) -> Array:
+        return self.xp.asarray(array)
+
+    def to_numpy(self, array: Array) -> Any:
+        host = array.get()
+        for what in list(self._out_of_range):
+            flag = self._out_of_range.pop(what)
+            if flag.get():
+                raise IndexError(f"{what}, and got some outside (noticed when the next value was read from the GPU)")
+        return host
+
+    def erf(self, x: Array) -> Array:
+        from cupyx.scipy.special import erf
+
+        return erf(x)
+
+    def check_range(self, index: Array, size: int, what: str) -> None:
+        what = f"{what}: expected integers from 0 to {size - 1}"
+        flag = ((index < 0) | (index >= size)).any()
+        self._out_of_range[what] = flag | self._out_of_range[what] if what in self._out_of_range else flag
+
+
+_loaded: dict[tuple[Any, int], CupyBackend] = {}
+
+
+def load(number: int) -> tuple[CupyBackend, type]:
+    """The backend of GPU `number` and its array type; RuntimeError saying which of four things is missing."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise RuntimeError(f"device 'cuda' needs CuPy, which is not installed: {INSTALL}") from error
+    if (cupy, number) not in _loaded:
+        _check_gpu(cupy, number)
+        _loaded[cupy, number] = CupyBackend(cupy, number)
+    cupy.cuda.Device(number).use()
+    return _loaded[cupy, number], cupy.ndarray
+
+
+def _check_gpu(cupy: Any, number: int) -> None:
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        count = 0
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if hidden is None or error.status != 100:  # 100: cudaErrorNoDevice, the driver is there
+            raise RuntimeError(
+                f"device 'cuda': CuPy is installed but finds no usable GPU or driver ({error}); "
+                "check that nvidia-smi runs, or use device 'cpu'"
+            ) from error
+    if count == 0:
+        raise RuntimeError(
+            "device 'cuda': the driver shows no device; CUDA_VISIBLE_DEVICES is "
+            f"{os.environ.get('CUDA_VISIBLE_DEVICES')!r}: unset it, or use device 'cpu'"
+        )
+    if number >= count:
+        raise ValueError(f"device 'cuda:{number}': this machine has {count}, numbered 0 to {count - 1}")
+    try:
+        with cupy.cuda.Device(number):
+            one = cupy.ones((2, 2), np.float32)
+            (one + one) @ one  # an elementwise kernel needs NVRTC, a product cuBLAS
+    except (ImportError, RuntimeError, OSError) as error:
+        raise RuntimeError(
+            f"device 'cuda': a GPU is there, but CUDA's libraries are missing ({error}); "
+            "install them: pip install 'cupy-cuda13x[ctk]' (or 'cupy-cuda12x[ctk]')"
+        ) from error

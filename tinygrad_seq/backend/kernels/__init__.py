@@ -1,0 +1,21 @@
+"""The kernels of fused operations, written once for every array library: name -> forward and backward."""
+
+from ..base import Kernel
+from .dropout import dropout
+from .gelu import gelu
+from .linear import linear
+from .loss import cross_entropy
+from .lstm import lstm_sequence
+from .norm import layer_norm
+from .softmax import log_softmax, softmax
+
+KERNELS: dict[str, Kernel] = {
+    "cross_entropy": cross_entropy,
+    "dropout": dropout,
+    "gelu": gelu,
+    "layer_norm": layer_norm,
+    "linear": linear,
+    "log_softmax": log_softmax,
+    "lstm_sequence": lstm_sequence,
+    "softmax": softmax,
+}

@@ -1,0 +1,54 @@
+"""NumPy arrays on the CPU."""
+
+from typing import Any
+
+import numpy as np
+
+from .base import Array, Backend
+from .kernels import KERNELS
+
+ONE_HOT_ROWS = 1024  # up to here a one-hot product adds rows faster than sorting them does
+
+
+class NumpyBackend(Backend):
+    xp = np
+    kernels = KERNELS
+
+    def device_of(self, array: Array) -> str:
+        return "cpu"
+
+    def from_numpy(self, array: Array) -> Array:
+        return array
+
+    def to_numpy(self, array: Array) -> Any:
+        return np.asarray(array)
+
+    def erf(self, x: Array) -> Array:
+        from scipy.special import erf  # 60 ms: only who asks for the exact gelu pays
+
+        return erf(x)
+
+    def check_range(self, index: Array, size: int, what: str) -> None:
+        if index.size and not (0 <= index.min() and index.max() < size):
+            bad = index[(index < 0) | (index >= size)].reshape(-1)[0]
+            raise IndexError(f"{what}: expected integers from 0 to {size - 1}, got {bad}")
+
+    def scatter_add(self, shape: tuple[int, ...], index: Any, values: Array) -> Array:
+        if isinstance(index, np.ndarray) and index.dtype.kind in "iu" and values.dtype.kind == "f" and values.size:
+            return _add_rows(shape, index.reshape(-1), values.reshape(index.size, -1)).reshape(shape)
+        return super().scatter_add(shape, index, values)
+
+
+def _add_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:
+    """Zeros of `shape`, with values[k] added to row rows[k]. np.add.at takes 4 to 8 times as long."""
+    rows = np.where(rows < 0, rows + shape[0], rows)
+    if shape[0] <= ONE_HOT_ROWS:
+        hot = np.zeros((shape[0], rows.size), values.dtype)
+        hot[rows, np.arange(rows.size)] = 1
+        return hot @ values
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    out = np.zeros((shape[0], values.shape[1]), values.dtype)
+    out[ordered[starts]] = np.add.reduceat(values[order], starts, axis=0)
+    return out

@@ -1,0 +1,26 @@
+"""What autograd is: an array and its place, operations that know their derivative, and the walk back."""
+
+from .engine import backward, grad
+from .equations import equations
+from .fused import FusedOp
+from .op import Op
+from .state import definitions, no_grad, scope
+from .tensor import Leaf, Parameter, Tensor, tensor, value
+
+__all__ = [
+    "FusedOp",
+    "Leaf",
+    "Op",
+    "Parameter",
+    "Tensor",
+    "backward",
+    "definitions",
+    "equations",
+    "grad",
+    "no_grad",
+    "scope",
+    "tensor",
+    "value",
+]
+
+Tensor.backward = backward  # type: ignore[method-assign]  # the engine stands above the tensor

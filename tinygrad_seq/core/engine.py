@@ -1,0 +1,230 @@
+"""Walking the graph backwards, newest op first."""
+
+import sys
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from typing import Any
+
+import numpy as np
+
+from ..backend import backend_of
+from .op import Op, Slot
+from .state import setting
+from .tensor import Leaf, Tensor, _Writes, value
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grads: Any = None,
+    *,
+    create_graph: bool = False,
+    retain_graph: bool = False,
+) -> Any:
+    """The gradients of `outputs` with respect to `inputs`; no `.grad` is touched.
+
+    Args:
+        outputs: a tensor, or several, whose sum (weighted by `grads`) is differentiated.
+        inputs: a tensor or a list of them, leaves or not.
+        grads: the gradient that arrives at each output, of its shape; ones for an output of one element.
+        create_graph: whether the result can be differentiated again.
+        retain_graph: whether the graph can be walked again; always so with `create_graph`.
+    Returns:
+        One tensor for one input, a tuple for a list; zeros where an output does not depend on the input.
+    Raises:
+        ValueError: where an input requires no gradient, or no output has a graph.
+        RuntimeError: where the graph was walked before and freed, or a weight was written into since.
+
+    >>> import tinygrad_seq as ts
+    >>> x = ts.tensor(3.0, requires_grad=True)
+    >>> first = ts.grad(x ** 3, x, create_graph=True)
+    >>> first.item(), ts.grad(first, x).item()
+    (27.0, 18.0)
+    """
+    ys = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    xs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    for k, x in enumerate(xs):
+        if x.place is None:
+            raise ValueError(f"grad: input {k} of shape {x.shape} requires no gradient: make it with requires_grad=True")
+    found = walk(ys, _seeds(ys, grads, "grad"), create_graph, create_graph or retain_graph, [x.place for x in xs])
+    gs = tuple(_zeros(x) if x.place not in found else as_tensor(found[x.place]) for x in xs)
+    return gs[0] if isinstance(inputs, Tensor) else gs
+
+
+def backward(
+    output: Tensor, grad: Any = None, *, create_graph: bool = False, retain_graph: bool = False
+) -> None:
+    """Add the gradient of this tensor to the `.grad` of every leaf it was made from.
+
+    Args:
+        grad: the gradient that arrives here, of this tensor's shape; 1 for a tensor of one element.
+        create_graph: whether the gradients can be differentiated again.
+        retain_graph: keep what the ops kept, so that backward can be called again; it is freed otherwise.
+    """
+    walk([output], _seeds([output], grad, "backward"), create_graph, create_graph or retain_graph)
+
+
+def _seeds(outputs: list[Tensor], grads: Any, what: str) -> list[Any]:
+    """The gradients that arrive at the outputs, checked."""
+    if not any(out.place is not None for out in outputs):
+        raise ValueError(
+            f"{what}: this tensor has no graph: either nothing it was made from has requires_grad=True, "
+            "or it was made under no_grad() or detached"
+        )
+    given = [None] * len(outputs) if grads is None else [grads] if isinstance(grads, Tensor) else grads
+    if not isinstance(given, list | tuple) or len(given) != len(outputs):
+        given = [given]
+    seeds = []
+    for out, g in zip(outputs, given, strict=True):
+        if g is None:
+            if out.size != 1:
+                raise ValueError(
+                    f"{what}: a tensor of shape {out.shape} has no single derivative: reduce it first, as in "
+                    f"t.sum().backward(), or give the gradient that arrives here, of shape {out.shape}"
+                )
+            g = backend_of(out.data).xp.ones_like(out.data)
+        if not hasattr(g, "shape"):
+            g = backend_of(out.data).from_numpy(np.asarray(g, out.dtype))
+        if g.shape != out.shape:
+            raise ValueError(f"{what}: expected a gradient of shape {out.shape}, got {g.shape}")
+        seeds.append(g)
+    return seeds
+
+
+def walk(
+    outputs: list[Tensor], grads: list[Any], create_graph: bool, retain: bool, targets: list[Any] | None = None
+) -> dict[Any, Any]:
+    """{place: gradient} of the targets; without targets, gradients are added to the leaves' `.grad`.
+
+    Numbers are given in the order in which ops are made, so the newest op that waits has all its gradients.
+    """
+    arriving: dict[Any, Any] = {}  # place -> gradient; for an op with several outputs a list of them
+    waiting: list[tuple[int, Op]] = []
+    found: dict[Any, Any] = {}
+    wanted = set(targets or ())
+    # Nothing older than the oldest target depends on one. A leaf (number: inf) is never visited.
+    oldest = min(max((place.number for place in wanted), default=sys.maxsize), sys.maxsize)
+
+    def arrive(place: Any, g: Any) -> None:
+        if type(place) is Slot:  # its op waits under one entry for all its outputs
+            op = place.op
+            gs = arriving.get(op)
+            if gs is None:
+                gs = arriving[op] = [None] * len(op.slots)
+                if op.number <= oldest:
+                    heappush(waiting, (op.number, op))
+            k = place.index
+            gs[k] = g if gs[k] is None else gs[k] + g
+        elif place in arriving:
+            arriving[place] = arriving[place] + g  # never in place: g may be somebody else's
+        else:
+            arriving[place] = g
+            if place.number <= oldest:
+                heappush(waiting, (place.number, place))
+
+    for out, g in zip(outputs, grads, strict=True):
+        if out.place is not None:
+            arrive(out.place, as_tensor(g) if create_graph else value(g))
+    with setting(grad=create_graph):
+        while waiting:
+            op = heappop(waiting)[1]
+            g = arriving.pop(op)
+            if op.slots is not None:
+                for slot in op.slots:
+                    k = slot.index
+                    if g[k] is not None:
+                        if slot.hooks or slot.keeps_grad:
+                            g[k] = _notice(slot, g[k], create_graph)
+                        if slot in wanted:
+                            found[slot] = g[k]
+            else:
+                if op.hooks or op.keeps_grad:
+                    g = _notice(op, g, create_graph)
+                if op in wanted:
+                    found[op] = g
+            if op.number == oldest:  # the oldest target: what it was made from is nobody's question
+                continue
+            if op.number > _Writes.last:  # made before some array was written into
+                _check_written(op)
+            for source, g_k in zip(op.sources, op.pull_back(g, create_graph), strict=True):
+                if source is not None and g_k is not None:
+                    if g_k.shape != source.shape:
+                        g_k = _fit(g_k, source.shape, op)
+                    arrive(source, g_k)
+            if not retain:
+                op.release()
+        for place, g in arriving.items():
+            if type(place) is Leaf and (targets is None or place in wanted):
+                g = _as_dtype(g, place.dtype)
+                if place.hooks:
+                    g = _call_hooks(place, g, create_graph)
+                if targets is None:
+                    _accumulate(place, g, create_graph)
+                else:
+                    found[place] = g
+    return found
+
+
+def _accumulate(place: Any, g: Any, create_graph: bool) -> None:
+    """Add to `.grad`: never in place, since a gradient is a value that others may hold."""
+    if place.grad is None:
+        place.grad = as_tensor(g)
+    elif create_graph:
+        place.grad = place.grad + g
+    else:
+        place.grad = Tensor(place.grad.data + value(g))
+
+
+def _notice(place: Any, g: Any, create_graph: bool) -> Any:
+    """What hooks and `retain_grad` ask for, once all of an op's gradient has arrived."""
+    if place.hooks:
+        g = _call_hooks(place, g, create_graph)
+    if place.keeps_grad:
+        _accumulate(place, g, create_graph)
+    return g
+
+
+def _call_hooks(place: Any, g: Any, create_graph: bool) -> Any:
+    for hook in list(place.hooks):
+        new = hook(as_tensor(g))
+        if new is not None:
+            if new.shape != place.shape:
+                raise ValueError(f"a gradient hook must return the gradient's shape {place.shape}, got {new.shape}")
+            g = new if create_graph else value(new)
+    return g
+
+
+def _fit(g: Any, shape: tuple[int, ...], op: Op) -> Any:
+    """The reverse of broadcasting, for every op in one place: add up over the stretched axes."""
+    if not op.broadcasts:
+        raise ValueError(
+            f"{type(op).__name__}.backward gave a gradient of shape {g.shape} for an input of shape {shape}"
+        )
+    lead = g.ndim - len(shape)
+    axes = tuple(range(lead)) + tuple(lead + k for k, n in enumerate(shape) if n == 1 != g.shape[lead + k])
+    return g.sum(axes, keepdims=True).reshape(shape)
+
+
+def _as_dtype(g: Any, dtype: Any) -> Any:
+    """A leaf's gradient has the leaf's dtype, also where the model computed in a wider one."""
+    return g if g.dtype == dtype else g.astype(dtype)
+
+
+def _check_written(op: Op) -> None:
+    for k in op.keeps:
+        source = op.sources[k] if k >= 0 else None
+        if type(source) is Leaf and source.written < op.number:
+            name = f"{source.name!r} " if source.name else ""
+            raise RuntimeError(
+                f"{type(op).__name__} needs the weight {name}of shape {source.shape} as it was in the forward pass, but "
+                "it was written into since (by an optimizer step or load_state_dict): call backward before that, or "
+                "run the forward pass again"
+            )
+
+
+def _zeros(x: Tensor) -> Tensor:
+    return Tensor(backend_of(x.data).xp.zeros_like(x.data))
+
+
+def as_tensor(g: Any) -> Tensor:
+    return g if isinstance(g, Tensor) else Tensor(g)

@@ -1,0 +1,99 @@
+"""FusedOp: many primitive operations that run as one kernel and keep their definition."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from ..backend import backend_of
+from .engine import grad
+from .op import Op, explain, mark, spent
+from .state import scope, state
+from .tensor import Tensor, next_number, value
+
+
+class FusedOp(Op):
+    """`definition` says what it computes, in primitive ops; `kernel` names how it runs.
+
+    The definition is used to test the kernel, to differentiate twice, to draw the op in full, and wherever a backend
+    has no such kernel. What is not a tensor goes to the constructor, and from there to kernel and definition as
+    keywords. Randomness is an input or a keyword too, never drawn inside: a definition computes the same each time.
+    """
+
+    kernel: ClassVar[str]
+    definition: ClassVar[Callable[..., Any]]
+    inputs: list[Any] | None = None
+    tape: Any = None
+
+    def __init__(self, **static: Any) -> None:
+        self.static = static
+
+    def __call__(self, *inputs: Any) -> Any:
+        arrays = [value(x) for x in inputs]
+        backend = backend_of(*arrays)
+        kernel = backend.kernels.get(self.kernel) if state.fused else None
+        if kernel is None:
+            with scope(self):
+                return self.definition(*inputs, **self.static)
+        try:
+            ys, tape = kernel.forward(backend, *arrays, **self.static)
+        except Exception as error:
+            raise explain(self, arrays, error) from error
+        sources = [x.place if isinstance(x, Tensor) else None for x in inputs]
+        if not state.grad or all(place is None for place in sources):
+            if not any(isinstance(x, Tensor) for x in inputs):
+                return ys
+            return tuple(map(Tensor, ys)) if type(ys) is tuple else Tensor(ys)
+        self.number, self.sources, self.scope = next_number(), sources, state.scope
+        self.constants = [mark(x) for x in inputs]
+        self.inputs, self.tape = arrays, tape
+        if type(ys) is tuple:
+            return self._outputs(ys)
+        self.shape, self.dtype = ys.shape, ys.dtype
+        return Tensor(ys, self)
+
+    @property
+    def keeps(self) -> tuple[int, ...]:  # type: ignore[override]  # all of them, for the definition
+        return tuple(range(len(self.sources)))
+
+    def pull_back(self, g: Any, create_graph: bool) -> tuple[Any, ...]:
+        if self.inputs is None:
+            raise spent(self)
+        needs = [place is not None for place in self.sources]
+        if not create_graph:
+            backend = backend_of(*self.inputs)
+            kernel = backend.kernels[self.kernel]
+            tape, self.tape = self.tape, None  # given away: the kernel may write over it
+            if tape is None:  # a second walk over a retained graph
+                tape = kernel.forward(backend, *self.inputs, **self.static)[1]
+            gs = kernel.backward(backend, tape, self.inputs, g, needs, **self.static)
+            return gs if type(gs) is tuple else (gs,)
+        # Its own uses of its inputs, told from all other uses, so that the inner walk ends here.
+        here = [
+            same(Tensor(x, place)) if place is not None else x for x, place in zip(self.inputs, self.sources, strict=True)
+        ]
+        outputs = self.definition(*here, **self.static)
+        if isinstance(outputs, tuple):
+            used = [(out, g_k) for out, g_k in zip(outputs, g, strict=True) if g_k is not None and out.place is not None]
+        else:
+            used = [(outputs, g)]
+        found = iter(
+            grad([out for out, _ in used], [x for x, need in zip(here, needs, strict=True) if need],
+                 [g_k for _, g_k in used], create_graph=True)
+        )
+        return tuple(next(found) if need else None for need in needs)
+
+    def release(self) -> None:
+        self.inputs = self.tape = None
+
+
+class Same(Op):
+    """x, as a node of its own: one use of x told apart from all others."""
+
+    def forward(self, be: Any, x: Any) -> Any:
+        return x
+
+    def backward(self, g: Any) -> Any:
+        return g
+
+
+def same(x: Tensor) -> Tensor:
+    return Same()(x)

@@ -1,0 +1,71 @@
+"""What is switched on in this thread: the graph, fused kernels, and the part of a model that is running."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Scope:
+    """One call of a module, an equation block or a loop's step, inside the call that made it.
+
+    Ops note the scope they were made in, so that a picture can draw them together. `owner` is the module, or a text.
+    """
+
+    __slots__ = ("parent", "owner")
+
+    def __init__(self, parent: "Scope | None", owner: Any) -> None:
+        self.parent, self.owner = parent, owner
+
+
+class _State(threading.local):  # class attributes are the defaults of every thread
+    grad: bool = True  # operations join the graph
+    fused: bool = True  # fused operations run their kernel, not their definition
+    scope: Scope | None = None
+
+
+state = _State()
+
+
+@contextmanager
+def setting(**changes: Any) -> Iterator[None]:
+    """Attributes of `state` for the length of a `with` block."""
+    before = {name: getattr(state, name) for name in changes}
+    for name, value in changes.items():
+        setattr(state, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(state, name, value)
+
+
+def scope(owner: Any) -> Any:
+    """A `with` block whose operations are drawn together, under the name of `owner`."""
+    return setting(scope=Scope(state.scope, owner))
+
+
+def no_grad() -> Any:
+    """A `with` block in which operations leave no graph: for evaluation, and for what must not be differentiated.
+
+    >>> import tinygrad_seq as ts
+    >>> w = ts.tensor([1.0, 2.0], requires_grad=True)
+    >>> with ts.no_grad():
+    ...     y = w * 2
+    >>> y.requires_grad
+    False
+    """
+    return setting(grad=False)
+
+
+def definitions() -> Any:
+    """A `with` block in which every fused operation runs as its definition: the chapter's equations, op by op.
+
+    >>> import tinygrad_seq as ts
+    >>> x = ts.tensor([0.0, 1.0], requires_grad=True)
+    >>> with ts.definitions():
+    ...     y = ts.ops.softmax(x)
+    >>> type(y.place).__name__
+    'Div'
+    """
+    return setting(fused=False)

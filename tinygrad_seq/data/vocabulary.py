@@ -1,0 +1,135 @@
+"""Characters and their numbers: the alphabet that a character language model reads and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+# One character is one 32-bit code point, so text and arrays turn into each other without a loop.
+# "surrogatepass": a lone surrogate is a character of a Python string like any other.
+_UTF32 = ("utf-32-le", "surrogatepass")
+
+
+@dataclass(frozen=True)
+class CharVocabulary:
+    """An alphabet of V characters: character ↔ id, where the id is the character's place in `symbols`.
+
+    There is no id for "unknown": a character outside the alphabet is an error that names it.
+
+    Arguments:
+        symbols: the V characters, each once; `from_text` collects them from a text.
+
+    Raises:
+        ValueError: `symbols` is empty or holds a character twice.
+
+    >>> vocabulary = CharVocabulary.from_text("hello")
+    >>> vocabulary.symbols, len(vocabulary)
+    ('ehlo', 4)
+    >>> vocabulary.encode("hole")
+    array([1, 3, 2, 0])
+    >>> vocabulary.decode([1, 0, 2, 2, 3])
+    'hello'
+    """
+
+    symbols: str
+
+    def __post_init__(self) -> None:
+        if not self.symbols:
+            raise ValueError("a vocabulary needs at least one character, got an empty text")
+        if len(set(self.symbols)) != len(self.symbols):
+            twice = next(c for i, c in enumerate(self.symbols) if c in self.symbols[:i])
+            raise ValueError(
+                f"each character of a vocabulary stands there once, but {twice!r} came again; "
+                "to collect the characters of a text use CharVocabulary.from_text(text)"
+            )
+
+    @classmethod
+    def from_text(cls, text: str) -> CharVocabulary:
+        """The characters of `text`, in the order of their code points (the same for every order of the text)."""
+        return cls("".join(sorted(set(text))))
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    @cached_property
+    def _codes(self) -> np.ndarray:
+        """The code point of each id, (V,)."""
+        return _code_points(self.symbols)
+
+    @cached_property
+    def _by_code(self) -> np.ndarray:
+        """The ids in the order of their code points, (V,): what a binary search needs."""
+        return np.argsort(self._codes)
+
+    def encode(self, text: str) -> np.ndarray:
+        """The ids of the characters of `text`: (N,), int64, which is what NumPy indexes with.
+
+        Raises:
+            ValueError: a character is not in the vocabulary; the message says which one and where it stands.
+        """
+        codes = _code_points(text)
+        place = np.searchsorted(self._codes, codes, sorter=self._by_code)
+        ids = self._by_code[np.minimum(place, len(self) - 1)]
+        unknown = self._codes[ids] != codes
+        if unknown.any():
+            position = int(unknown.argmax())
+            character = text[position]
+            raise ValueError(
+                f"expected the {len(self)} characters of this vocabulary, got {character!r} (U+{ord(character):04X}) "
+                f"at position {position}, line {text.count(chr(10), 0, position) + 1}; "
+                "remove it, or build the vocabulary from a text that has it"
+            )
+        return ids
+
+    def decode(self, ids: np.ndarray | Sequence[int]) -> str:
+        """The text that the ids (N,) stand for, each in 0 … V-1.
+
+        Raises:
+            TypeError: the ids are not integers.
+            ValueError: they have more than one axis, or one of them is outside 0 … V-1.
+        """
+        numbers = np.asarray(ids)
+        if numbers.ndim != 1:
+            raise ValueError(f"expected ids of shape (N,), got {numbers.shape}; decode one row at a time")
+        if numbers.size == 0:
+            return ""
+        if numbers.dtype.kind not in "iu":
+            raise TypeError(f"expected integer ids, got {numbers.dtype}")
+        outside = (numbers < 0) | (numbers >= len(self))
+        if outside.any():
+            position = int(outside.argmax())
+            raise ValueError(
+                f"expected ids from 0 to {len(self) - 1}, got {numbers[position]} at position {position}; "
+                "these ids belong to another vocabulary"
+            )
+        return self._codes[numbers].tobytes().decode(*_UTF32)
+
+    def to_json(self) -> dict[str, str]:
+        """The vocabulary as a value that JSON can hold; `from_json` makes it a vocabulary again.
+
+        >>> CharVocabulary("ab").to_json()
+        {'kind': 'char', 'symbols': 'ab'}
+        """
+        return {"kind": "char", "symbols": self.symbols}
+
+    @classmethod
+    def from_json(cls, value: Any) -> CharVocabulary:
+        """The vocabulary that `to_json` wrote.
+
+        Raises:
+            ValueError: the value is something else.
+        """
+        match value:
+            case {"kind": "char", "symbols": str(symbols)}:
+                return cls(symbols)
+        raise ValueError(
+            f"expected {{'kind': 'char', 'symbols': '…'}} as CharVocabulary.to_json writes it, got {value!r:.80}"
+        )
+
+
+def _code_points(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode(*_UTF32), dtype="<u4")

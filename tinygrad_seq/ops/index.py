@@ -1,0 +1,165 @@
+"""Reading and adding at places: indexing, take, gather, scatter, embedding. Each reading op has an adding one as its pair."""
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import backend_of
+from ..core import Op, Tensor, value
+from .shape import reshape
+
+
+class GetItem(Op):
+    def __init__(self, index: Any) -> None:
+        self.index = index
+
+    def forward(self, be: Any, x: Any) -> Any:
+        return x[self.index]
+
+    def backward(self, g: Any) -> Any:
+        return ScatterAdd(self.sources[0].shape, self.index)(g)
+
+
+class ScatterAdd(Op):
+    """Zeros of a shape, with values added at an index; the pair of GetItem."""
+
+    def __init__(self, shape: tuple[int, ...], index: Any) -> None:
+        self.to, self.index = shape, index
+
+    def forward(self, be: Any, values: Any) -> Any:
+        return be.scatter_add(self.to, self.index, values)
+
+    def backward(self, g: Any) -> Any:
+        return g[self.index]
+
+
+class Embed(Op):
+    """Rows of a table. The row of `padding` gets no gradient."""
+
+    def __init__(self, index: Any, padding: int | None) -> None:
+        self.index, self.padding = index, padding
+
+    def forward(self, be: Any, table: Any) -> Any:
+        return table[self.index]
+
+    def backward(self, g: Any) -> Any:
+        if self.padding is not None:
+            g = g * (self.index != self.padding)[..., None]
+        return ScatterAdd(self.sources[0].shape, self.index)(g)
+
+
+class Gather(Op):
+    """x at one place along an axis for each place of the output; the pair of AddAlong."""
+
+    def __init__(self, index: Any, axis: int) -> None:
+        self.index, self.axis = index, axis
+
+    def forward(self, be: Any, x: Any) -> Any:
+        return be.xp.take_along_axis(x, self.index, self.axis)
+
+    def backward(self, g: Any) -> Any:
+        return AddAlong(self.sources[0].shape, self.index, self.axis)(g)
+
+
+class AddAlong(Op):
+    """Zeros of a shape, with values added along an axis at the places of an index; the pair of Gather."""
+
+    def __init__(self, shape: tuple[int, ...], index: Any, axis: int) -> None:
+        self.to, self.index, self.axis = shape, index, axis
+
+    def forward(self, be: Any, values: Any) -> Any:
+        return be.scatter_add(self.to, _full_index(be, self.index, self.axis), values)
+
+    def backward(self, g: Any) -> Any:
+        return Gather(self.index, self.axis)(g)
+
+
+def getitem(x: Any, index: Any) -> Any:
+    """x[index], with everything that NumPy indexes with; tensors of integers or booleans too."""
+    return GetItem(_index(index))(x)
+
+
+def take(x: Any, indices: Any, axis: int | None = None) -> Any:
+    """The parts of x at `indices` along an axis; of x made flat without one."""
+    if axis is None:
+        return GetItem(beside(x, integers("take", indices)))(reshape(x, -1))
+    return GetItem((slice(None),) * (axis % x.ndim) + (beside(x, integers("take", indices)),))(x)
+
+
+def gather(x: Any, index: Any, axis: int) -> Any:
+    """y[..., j, ...] = x[..., index[..., j, ...], ...] along an axis: NumPy's take_along_axis, PyTorch's gather.
+
+    Args:
+        x: (..., N, ...); index: integers, of x's shape but for the axis.
+
+    >>> import tinygrad_seq as ts
+    >>> x = ts.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    >>> ts.ops.gather(x, ts.tensor([[2], [0]]), axis=1).tolist()
+    [[3.0], [4.0]]
+    """
+    return Gather(beside(x, integers("gather", index)), axis)(x)
+
+
+def scatter_add(x: Any, index: Any, values: Any, axis: int) -> Any:
+    """x with `values` added along an axis, each at the place that `index` says: the reverse of gather.
+
+    >>> import tinygrad_seq as ts
+    >>> ts.ops.scatter_add(ts.tensor([0.0, 0.0]), ts.tensor([1, 1]), ts.tensor([2.0, 3.0]), axis=0).tolist()
+    [0.0, 5.0]
+    """
+    index = beside(x, integers("scatter_add", index))
+    if index.shape != values.shape:
+        raise ValueError(f"scatter_add: index and values have one shape, got {index.shape} and {values.shape}")
+    return x + AddAlong(x.shape, index, axis)(values)
+
+
+def embedding(table: Any, index: Any, padding_idx: int | None = None) -> Any:
+    """e_t = E x_t for each one-hot x_t: rows of a table.
+
+    Args:
+        table: (V, D); index: integers from 0 to V - 1, of any shape.
+        padding_idx: a row that gets no gradient.
+    Returns:
+        (*index.shape, D).
+    Raises:
+        TypeError: where the index is not of integers.
+        IndexError: where an index is out of range (on a GPU when the next value is read).
+    """
+    index = integers("embedding", index)
+    backend_of(index).check_range(index, table.shape[0], f"embedding: the table has {table.shape[0]} rows")
+    return Embed(beside(table, index), padding_idx)(table)
+
+
+def _index(index: Any) -> Any:
+    if isinstance(index, tuple):
+        return tuple(_index(part) for part in index)
+    if isinstance(index, Tensor):
+        index = index.data
+    if isinstance(index, list):
+        index = np.asarray(index) if index else np.zeros(0, int)
+    if hasattr(index, "dtype") and index.dtype.kind not in "iub":
+        raise IndexError(f"an index is of integers or booleans, got {index.dtype}: use .astype(int)")
+    return index
+
+
+def integers(what: str, index: Any) -> Any:
+    """An index as an array of integers, checked."""
+    array = value(index)
+    if not hasattr(array, "dtype"):
+        array = np.asarray(array)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{what}: expected integers, got {array.dtype}")
+    return array
+
+
+def beside(x: Any, index: Any) -> Any:
+    """A host index, on the device of x."""
+    be = backend_of(value(x))
+    return index if be is backend_of(index) else be.from_numpy(index)
+
+
+def _full_index(be: Any, index: Any, axis: int) -> tuple[Any, ...]:
+    """`index` along an axis as an index of every axis, as NumPy's take_along_axis makes it."""
+    aranges = [be.xp.arange(n).reshape((-1,) + (1,) * (index.ndim - a - 1)) for a, n in enumerate(index.shape)]
+    aranges[axis % index.ndim] = index
+    return tuple(aranges)

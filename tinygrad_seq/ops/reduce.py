@@ -1,0 +1,179 @@
+"""Operations that take axes together: sums, means, extremes, products."""
+
+import math
+from typing import Any
+
+from ..core import Op, Tensor, value
+from .elementwise import Elementwise, astype, exp, sqrt
+from .shape import concatenate
+
+Axis = int | tuple[int, ...] | None
+
+
+def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """The axes meant, counted from 0."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    for a in axes:
+        if not -ndim <= a < ndim:
+            raise ValueError(f"axis {a} is out of range for a tensor of {ndim} axes")
+    return tuple(a % ndim for a in axes)
+
+
+def keep(x: Any, axis: Axis, ndim: int) -> Any:
+    """A reduced x with its axes back, each of size 1, so that it broadcasts over what it was reduced from."""
+    if x.ndim == ndim:
+        return x
+    axes, shape = axes_of(axis, ndim), list(x.shape)
+    for a in sorted(axes):
+        shape.insert(a, 1)
+    return x.reshape(tuple(shape))
+
+
+class Sum(Op):
+    def __init__(self, axis: Axis, keepdims: bool) -> None:
+        self.axis, self.keepdims = axis, keepdims
+
+    def forward(self, be: Any, x: Any) -> Any:
+        return x.sum(self.axis, keepdims=self.keepdims)
+
+    def backward(self, g: Any) -> Any:
+        shape = self.sources[0].shape
+        return broadcast_to(keep(g, self.axis, len(shape)), shape)
+
+
+class BroadcastTo(Elementwise):
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.to = shape
+
+    def forward(self, be: Any, x: Any) -> Any:
+        return be.xp.broadcast_to(x, self.to)
+
+    def backward(self, g: Any) -> Any:
+        return g
+
+
+class Extreme(Op):
+    """The largest or smallest along axes; equal ones share the gradient."""
+
+    def __init__(self, axis: Axis, keepdims: bool) -> None:
+        self.axis, self.keepdims = axis, keepdims
+
+    def spread(self, g: Any, x: Any, out: Any) -> Any:
+        here = astype(x == keep(out, self.axis, x.ndim), g.dtype)
+        return here / here.sum(self.axis, keepdims=True) * keep(g, self.axis, x.ndim)
+
+
+class Max(Extreme):
+    def forward(self, be: Any, x: Any) -> Any:
+        return x.max(self.axis, keepdims=self.keepdims)
+
+    def backward(self, g: Any, x: Any, out: Any) -> Any:
+        return self.spread(g, x, out)
+
+
+class Min(Extreme):
+    def forward(self, be: Any, x: Any) -> Any:
+        return x.min(self.axis, keepdims=self.keepdims)
+
+    def backward(self, g: Any, x: Any, out: Any) -> Any:
+        return self.spread(g, x, out)
+
+
+class LogSumExp(Op):
+    """log Σ eˣ, with the largest x taken out before exp."""
+
+    def __init__(self, axis: Axis, keepdims: bool) -> None:
+        self.axis, self.keepdims = axis, keepdims
+
+    def forward(self, be: Any, x: Any) -> Any:
+        m = x.max(self.axis, keepdims=True)
+        m = be.xp.where(be.xp.isfinite(m), m, m.dtype.type(0))  # -inf - -inf would be nan
+        y = be.xp.log(be.xp.exp(x - m).sum(self.axis, keepdims=True)) + m
+        return y if self.keepdims else y.reshape(x.sum(self.axis).shape)
+
+    def backward(self, g: Any, x: Any, out: Any) -> Any:
+        return keep(g, self.axis, x.ndim) * exp(x - keep(out, self.axis, x.ndim))
+
+
+class CumSum(Op):
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, be: Any, x: Any) -> Any:
+        return be.xp.cumsum(x, self.axis)
+
+    def backward(self, g: Any) -> Any:
+        backwards = (slice(None),) * (self.axis % g.ndim) + (slice(None, None, -1),)
+        return cumsum(g[backwards], self.axis)[backwards]
+
+
+def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Σ x along the axis, several axes, or all of them (None)."""
+    return Sum(axis, keepdims)(x)
+
+
+def broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
+    """x stretched to `shape`, as NumPy broadcasts."""
+    return BroadcastTo(tuple(shape))(x)
+
+
+def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The mean along the axis, several axes, or all of them (None)."""
+    return sum(x, axis, keepdims) / _count(x, axis)
+
+
+def var(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
+    """The variance, Σ (x - mean)² / (n - ddof)."""
+    centred = x - mean(x, axis, keepdims=True)
+    return sum(centred * centred, axis, keepdims) / (_count(x, axis) - ddof)
+
+
+def std(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
+    """The standard deviation, √ of the variance."""
+    return sqrt(var(x, axis, keepdims, ddof))
+
+
+def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The largest element along axes; equal ones share the gradient."""
+    return Max(axis, keepdims)(x)
+
+
+def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The smallest element along axes; equal ones share the gradient."""
+    return Min(axis, keepdims)(x)
+
+
+def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The product along axes, by halves: its derivatives are exact where an element is 0, too."""
+    axes = axes_of(axis, x.ndim)
+    rest = tuple(a for a in range(x.ndim) if a not in axes)
+    y = x.transpose(rest + axes).reshape(tuple(x.shape[a] for a in rest) + (-1 if x.size else _count(x, axis),))
+    if not y.shape[-1]:
+        y = sum(y, -1, keepdims=True) + 1  # the empty product
+    while (n := y.shape[-1]) > 1:
+        pairs = y[..., : n // 2] * y[..., n // 2 : n // 2 * 2]
+        y = concatenate([pairs, y[..., -1:]], axis=-1) if n % 2 else pairs
+    shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
+    return y.reshape(shape if keepdims else tuple(x.shape[a] for a in rest))
+
+
+def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """log Σ eˣ along axes, without overflow."""
+    return LogSumExp(axis, keepdims)(x)
+
+
+def cumsum(x: Any, axis: int) -> Any:
+    """Running sums along one axis."""
+    return CumSum(axis)(x)
+
+
+def argmax(x: Any, axis: int | None = None) -> Any:
+    """Where the largest element is along an axis (of all, flattened: None); no gradient."""
+    y = value(x).argmax(axis)
+    return Tensor(y) if isinstance(x, Tensor) else y
+
+
+def _count(x: Any, axis: Axis) -> int:
+    return math.prod(x.shape[a] for a in axes_of(axis, x.ndim))

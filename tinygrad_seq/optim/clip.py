@@ -1,0 +1,52 @@
+"""Gradient clipping, the cure for exploding gradients. A gradient is a value: a clipped one is a new one."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..backend import backend_of
+from ..core import Tensor
+
+
+def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> Tensor:
+    """Scale all gradients by one factor, so that their common norm is at most `max_norm`.
+
+    g ← g · min(1, max_norm / (‖g‖ + 10⁻⁶)), with ‖g‖ the square root of the sum of all squares.
+
+    Returns:
+        The norm before, a tensor of shape (): on a GPU nothing waits for its value.
+
+    >>> import tinygrad_seq as ts
+    >>> w = ts.tensor([3.0, 4.0], requires_grad=True)
+    >>> (w * w / 2).sum().backward()
+    >>> ts.optim.clip_grad_norm([w], 1.0).item(), w.grad.numpy().round(3).tolist()
+    (5.0, [0.6000000238418579, 0.800000011920929])
+    """
+    if max_norm <= 0:
+        raise ValueError(f"clip_grad_norm: max_norm is above 0, got {max_norm}")
+    having = _with_grad("clip_grad_norm", params)
+    xp = backend_of(having[0].data).xp
+    total: Any = 0
+    for p in having:
+        g = p.grad.data.reshape(-1)  # type: ignore[union-attr]
+        total = total + g @ g
+    norm = xp.sqrt(total)
+    scale = xp.minimum(max_norm / (norm + 1e-6), 1)
+    for p in having:
+        p.grad = Tensor(p.grad.data * scale)  # type: ignore[union-attr]
+    return Tensor(norm)
+
+
+def clip_grad_value(params: Iterable[Tensor], max_value: float) -> None:
+    """Cut every element of every gradient to the range ± max_value."""
+    if max_value <= 0:
+        raise ValueError(f"clip_grad_value: max_value is above 0, got {max_value}")
+    for p in _with_grad("clip_grad_value", params):
+        g = p.grad.data  # type: ignore[union-attr]
+        p.grad = Tensor(backend_of(g).xp.clip(g, -max_value, max_value))
+
+
+def _with_grad(what: str, params: Iterable[Tensor]) -> list[Tensor]:
+    having = [p for p in params if p.grad is not None]
+    if not having:
+        raise ValueError(f"{what}: no parameter has a gradient: call backward first")
+    return having

@@ -1,0 +1,289 @@
+"""Optimizers: SGD, Adam, AdamW, RMSprop. Each works on flat arrays of its own, one pass for all parameters.
+
+Parameters stay where they are; gradients are gathered into one flat array a step, and the change is taken away in place.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from ..backend import backend_of
+from ..backend.kernels.adam import adam
+from ..core import Tensor
+from ..core.tensor import mark_written
+
+
+class Optimizer:
+    """What all optimizers share: groups of parameters, flat buffers, and their state as arrays.
+
+    Args:
+        params: tensors with gradients, or a list of groups, dicts with "params" and options of their own.
+        lr: the learning rate; every option may differ between groups.
+    """
+
+    buffers: tuple[str, ...] = ()  # flat arrays that last from step to step
+
+    def __init__(self, params: Iterable[Any], **options: float) -> None:
+        for name, value in options.items():
+            if not np.isfinite(value) or value < 0:
+                raise ValueError(f"{type(self).__name__}: {name} is a number of at least 0, got {value}")
+        given = list(params)
+        if not given:
+            raise ValueError(f"{type(self).__name__}: expected parameters, got none: pass model.parameters()")
+        groups = given if isinstance(given[0], dict) else [{"params": given}]
+        self.param_groups: list[dict[str, Any]] = []
+        self._flat = []
+        for group in groups:
+            unknown = set(group) - {"params", *options}
+            if unknown:
+                raise ValueError(f"{type(self).__name__} has no option {sorted(unknown)}; it has {sorted(options)}")
+            members = list(group["params"])
+            for p in members:
+                if not isinstance(p, Tensor) or not p.requires_grad:
+                    raise TypeError(f"{type(self).__name__}: expected tensors with requires_grad=True, got {p!r}")
+            self.param_groups.append(options | group | {"params": members})
+            self._flat.append(_Flat(members, self.buffers))
+        everyone = [p for group in self.param_groups for p in group["params"]]
+        if len({id(p) for p in everyone}) < len(everyone):
+            raise ValueError(f"{type(self).__name__}: a parameter is given twice")
+
+    def zero_grad(self) -> None:
+        """Forget the gradients, so that the next backward starts from none."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad = None
+
+    def set_lr(self, lr: float) -> None:
+        """Give every group this learning rate, as a schedule asks at each step."""
+        for group in self.param_groups:
+            group["lr"] = lr
+
+    def step(self) -> None:
+        """Change every parameter that has a gradient."""
+        for group, flat in zip(self.param_groups, self._flat, strict=True):
+            for members, part, step in flat.gather():
+                change = self.update(group, flat, part, step)
+                start = 0
+                for p in members:
+                    end = start + p.size
+                    p.data -= change[start:end].reshape(p.shape)
+                    start = end
+                mark_written(*members)
+
+    def update(self, group: dict[str, Any], flat: "_Flat", part: slice, step: int) -> Any:
+        """The change of the parameters in `part` of the flat arrays, at their own step number (1, 2, …)."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """{name: NumPy array} of every buffer, step count and option, copied: what a checkpoint holds."""
+        state = {}
+        for k, (group, flat) in enumerate(zip(self.param_groups, self._flat, strict=True)):
+            state |= {f"{k}.{name}": np.asarray(value) for name, value in group.items() if name != "params"}
+            state[f"{k}.steps"] = np.array(flat.steps)
+            if flat.arrays:
+                state |= {f"{k}.{name}": np.array(Tensor(flat.arrays[name]).numpy()) for name in self.buffers}
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave; the parameters must be the same, in the same order."""
+        for k, flat in enumerate(self._flat):
+            size = sum(p.size for p in flat.params)
+            for name in self.buffers:
+                array = state.get(f"{k}.{name}")
+                if array is not None and array.shape != (size,):
+                    raise ValueError(
+                        f"optimizer state: {name} of group {k} has {array.size} numbers, the parameters have {size}: "
+                        "it is of another model"
+                    )
+            if f"{k}.steps" not in state or len(state[f"{k}.steps"]) != len(flat.params):
+                raise ValueError(f"optimizer state: group {k} is missing or of other parameters")
+        for k, (group, flat) in enumerate(zip(self.param_groups, self._flat, strict=True)):
+            group.update({name: state[f"{k}.{name}"].item() for name in group if f"{k}.{name}" in state})
+            flat.steps = [int(n) for n in state[f"{k}.steps"]]
+            flat.allocate()
+            for name in self.buffers:
+                if f"{k}.{name}" in state:
+                    flat.arrays[name][...] = flat.backend.from_numpy(state[f"{k}.{name}"])
+
+
+class _Flat:
+    """The flat arrays of one group: its buffers, the gathered gradient, and room to work in."""
+
+    def __init__(self, params: Sequence[Tensor], buffers: tuple[str, ...]) -> None:
+        self.params, self.names = list(params), buffers
+        self.steps = [0] * len(self.params)  # of each parameter: one without gradient is passed over
+        self.arrays: dict[str, Any] = {}
+
+    def allocate(self) -> None:
+        """Make the arrays, or move them to where the parameters went."""
+        kinds = {(p.device, p.dtype) for p in self.params}
+        if len(kinds) > 1:
+            raise ValueError(f"the parameters of one group have one device and dtype, got {sorted(map(str, kinds))}")
+        first = self.params[0].data
+        self.backend, size = backend_of(first), sum(p.size for p in self.params)
+        old, here = self.arrays, self.backend
+        if old and here is backend_of(old["g"]) and old["g"].dtype == first.dtype:
+            return
+        self.arrays = {name: here.xp.zeros(size, first.dtype) for name in (*self.names, "g", "work0", "work1")}
+        for name in self.names if old else ():
+            self.arrays[name][...] = here.from_numpy(backend_of(old[name]).to_numpy(old[name]))
+
+    def gather(self) -> Any:
+        """(parameters, their part of the flat arrays, their step number) of each run of parameters alike in both."""
+        self.allocate()
+        start = 0
+        runs = groupby(range(len(self.params)), key=lambda k: (self.params[k].grad is not None, self.steps[k]))
+        for (has_grad, step), indices in [(key, list(run)) for key, run in runs]:
+            members = [self.params[k] for k in indices]
+            end = start + sum(p.size for p in members)
+            part, start = slice(start, end), end
+            if has_grad:
+                for k in indices:
+                    self.steps[k] = step + 1
+                gs = [p.grad.data.reshape(-1) for p in members]  # type: ignore[union-attr]
+                self.backend.xp.concatenate(gs, out=self.arrays["g"][part])
+                yield members, part, step + 1
+
+    def of(self, part: slice, *names: str) -> list[Any]:
+        return [self.arrays[name][part] for name in names]
+
+    def weights(self, part: slice) -> Any:
+        """The parameters of a part as one flat array (a copy): for weight decay."""
+        start, values = 0, []
+        for p in self.params:
+            if part.start <= start < part.stop:
+                values.append(p.data.reshape(-1))
+            start += p.size
+        return self.backend.xp.concatenate(values)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: p ← p - lr · v, with v ← momentum · v + g (v = g on the first step).
+
+    Args:
+        momentum: how much of the last direction stays, 0 ≤ momentum < 1.
+        nesterov: look ahead along the new direction: p ← p - lr · (g + momentum · v).
+        weight_decay: adds weight_decay · p to the gradient.
+
+    >>> import tinygrad_seq as ts
+    >>> w = ts.tensor([1.0, 2.0], requires_grad=True)
+    >>> opt = ts.optim.SGD([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> opt.step()
+    >>> w.data.round(2).tolist()
+    [0.800000011920929, 1.600000023841858]
+    """
+
+    buffers = ("velocity",)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        *,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        if nesterov and not momentum:
+            raise ValueError("SGD: nesterov looks ahead along the momentum: give a momentum above 0")
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
+        self.nesterov = nesterov
+
+    def update(self, group: dict[str, Any], flat: _Flat, part: slice, step: int) -> Any:
+        g, v = flat.of(part, "g", "velocity")
+        if group["weight_decay"]:
+            g += group["weight_decay"] * flat.weights(part)
+        if group["momentum"]:
+            v *= group["momentum"]
+            v += g
+            g = g + group["momentum"] * v if self.nesterov else v
+        return g * group["lr"]
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba, 2015): m ← β₁ m + (1 - β₁) g;  v ← β₂ v + (1 - β₂) g²;
+    p ← p - lr · m̂ / (√v̂ + ε), with m̂ = m / (1 - β₁ᵗ) and v̂ = v / (1 - β₂ᵗ).
+
+    Args:
+        betas: β₁ and β₂; eps: ε; weight_decay: adds weight_decay · p to the gradient.
+    """
+
+    buffers = ("m", "v")
+    decoupled = False
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"{type(self).__name__}: betas are at least 0 and below 1, got {betas}")
+        super().__init__(params, lr=lr, beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=weight_decay)
+
+    def update(self, group: dict[str, Any], flat: _Flat, part: slice, step: int) -> Any:
+        g, m, v, *work = flat.of(part, "g", "m", "v", "work0", "work1")
+        decay = group["weight_decay"]
+        if decay and not self.decoupled:
+            g += decay * flat.weights(part)
+        b1, b2 = group["beta1"], group["beta2"]
+        change = adam(flat.backend, g, m, v, work, group["lr"], b1, b2, group["eps"], step)
+        return change + group["lr"] * decay * flat.weights(part) if decay and self.decoupled else change
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019): p ← p - lr · (m̂ / (√v̂ + ε) + weight_decay · p)."""
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(params, lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+
+class RMSprop(Optimizer):
+    """RMSprop (Hinton, 2012): v ← α v + (1 - α) g²;  p ← p - lr · g / (√v + ε).
+
+    Args:
+        alpha: α; eps: ε; momentum: u ← momentum · u + g / (√v + ε) is then what is taken away, times lr.
+    """
+
+    buffers = ("v", "u")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        *,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr=lr, alpha=alpha, eps=eps, momentum=momentum, weight_decay=weight_decay)
+
+    def update(self, group: dict[str, Any], flat: _Flat, part: slice, step: int) -> Any:
+        g, v, u = flat.of(part, "g", "v", "u")
+        if group["weight_decay"]:
+            g += group["weight_decay"] * flat.weights(part)
+        v *= group["alpha"]
+        v += (1 - group["alpha"]) * g * g
+        direction = g / (flat.backend.xp.sqrt(v) + group["eps"])
+        if group["momentum"]:
+            u *= group["momentum"]
+            u += direction
+            direction = u
+        return direction * group["lr"]
