@@ -34,10 +34,10 @@ check: $(VENV)/.installed-check
 	$(PY) -m mypy
 
 test-cupy: $(VENV_CUPY)/.installed-cupy
-	$(VENV_CUPY)/bin/python tests/gpu/run_real_cupy.py
+	HOSTCUDA_CACHE="$${HOSTCUDA_CACHE:-$(CURDIR)/$(VENV_CUPY)/kernels}" $(VENV_CUPY)/bin/python tests/gpu/run_real_cupy.py
 
 bench: $(VENV)/.installed-bench
-	$(PY) benchmarks
+	for file in benchmarks/*.py; do $(PY) $$file || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

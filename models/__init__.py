@@ -1,1 +1,6 @@
-"""Complete models, one file each, their config first."""
+"""Complete models, one file each: its config first, then the model, readable on its own."""
+
+from .language_model import LanguageModel, LanguageModelConfig
+from .ngram import NGram, NGramConfig
+
+__all__ = ["LanguageModel", "LanguageModelConfig", "NGram", "NGramConfig"]

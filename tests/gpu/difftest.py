@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE / "hostcuda")]
+sys.path.insert(0, str(HERE.parent))
 
-import hostcuda  # noqa: E402
+from gpu.hostcuda import hostcuda  # noqa: E402
 
 REAL = hostcuda.install()
 
 import cupyx  # noqa: E402
 import cupyx.scipy.special  # noqa: E402
 import numpy as np  # noqa: E402
-import strictcupy  # noqa: E402
-from expressions import KNOWN_DISAGREEMENTS, expressions  # noqa: E402
+
+from gpu import strictcupy  # noqa: E402
+from gpu.expressions import KNOWN_DISAGREEMENTS, expressions  # noqa: E402
 
 HOST = np.arange(12, dtype=np.float32).reshape(3, 4)
 

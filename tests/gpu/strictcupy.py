@@ -4,7 +4,7 @@ Most machines have no GPU.  This module lets the CuPy path run on them, on array
 arrays on a device: they never turn into NumPy arrays by themselves, never mix with them, and offer only the names,
 methods and keywords that CuPy offers (`cupy_api_14.2.json` is a snapshot of the real wheel's).
 
-    import strictcupy
+    from gpu import strictcupy
 
     with strictcupy.installed() as cupy:      # `import cupy` now finds the stand-in
         x = cupy.asarray(host)
@@ -231,7 +231,7 @@ def _garbage(array: HostArray) -> HostArray:
 SIZES = frozenset("shape newshape axis axes axis1 axis2 N M reps pad_width indices_or_sections".split())
 
 
-class _Signature:
+class Signature:
     """The parameters of one function of CuPy, as the snapshot has them: a list of [name, required]."""
 
     def __init__(self, name: str, parameters: list[list[Any]] | None) -> None:
@@ -646,7 +646,7 @@ VIEWS = frozenset(
 
 def _method(name: str, parameters: list[list[Any]] | None) -> Callable[..., Any]:
     """A method of the array: NumPy's method of that name, with CuPy's parameters."""
-    signature = _Signature(f"ndarray.{name}", parameters)
+    signature = Signature(f"ndarray.{name}", parameters)
     launch = _launch_product if name == "dot" else _launch
 
     def method(self: ndarray, *args: Any, **kwargs: Any) -> Any:
@@ -855,7 +855,7 @@ def _function(
 ) -> Callable[..., Any]:
     """A function of CuPy: NumPy's function of that name, with CuPy's parameters and refusals."""
     parameters = entry["sig"]
-    signature = _Signature(f"{where}.{name}", parameters)
+    signature = Signature(f"{where}.{name}", parameters)
     renamed = RENAMED.get(name, {})
     first_name = parameters[0][0] if parameters else ""
     wants_array = first_name in ARRAY_PARAMETERS and name not in TAKES_ANYTHING and name not in JOINING
@@ -959,6 +959,14 @@ def empty(shape: Any, dtype: Any = float, order: str = "C") -> ndarray:
     return ndarray(shape, dtype)
 
 
+def empty_like(
+    prototype: Any, dtype: Any = None, order: str = "K", subok: Any = None, shape: Any = None, *, device: Any = None
+) -> ndarray:
+    if not isinstance(prototype, ndarray):
+        raise AttributeError(f"cupy.empty_like: not a device array but {type(prototype)}")
+    return ndarray(prototype.shape if shape is None else shape, dtype or prototype.dtype)
+
+
 def take(a: Any, indices: Any, axis: Any = None, out: Any = None) -> ndarray:
     if not isinstance(a, ndarray):
         raise AttributeError(f"cupy.take: not a device array but {type(a)}")
@@ -978,6 +986,9 @@ def fuse(*args: Any, **kwargs: Any) -> Any:
     """CuPy makes one kernel of the function; here it runs as it stands, counted as one kernel."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        if function.__name__ == "<lambda>" and not kwargs.get("kernel_name"):
+            raise RuntimeError("CuPy names the kernel after the function: a lambda does not compile")
+
         def fused(*operands: Any) -> Any:
             before = stats.kernels
             result = function(*operands)
@@ -1058,7 +1069,7 @@ class Device:
     mem_info = (8 << 30, 16 << 30)
 
     def __init__(self, device: int = 0) -> None:
-        self.id = device.id if isinstance(device, Device) else int(device)
+        self.id: int = device.id if isinstance(device, Device) else int(device)
 
     def use(self) -> Device:
         _need_device()
@@ -1165,7 +1176,7 @@ def _make_random() -> _Module:
     source = np.random.RandomState(12345)
 
     def make(name: str, entry: dict[str, Any]) -> Callable[..., Any]:
-        signature = _Signature(f"cupy.random.{name}", entry["sig"])
+        signature = Signature(f"cupy.random.{name}", entry["sig"])
 
         def draw(*args: Any, **kwargs: Any) -> Any:
             signature.check(args, kwargs)
@@ -1198,7 +1209,7 @@ def _make_stride_tricks() -> _Module:
 
 
 def _make_cupy() -> _Module:
-    module = _Module("cupy", API["cupy"], __version__=API["version"])
+    module: Any = _Module("cupy", API["cupy"], __version__=API["version"])
 
     # Scalar types, dtypes and constants are NumPy's own in CuPy too.
     for name, entry in API["cupy"].items():
@@ -1217,7 +1228,18 @@ def _make_cupy() -> _Module:
             setattr(module, name, _function(name, {"sig": [["x", True]]}, value))
     module.__dict__.update(_make_functions("cupy", np, "cupy"))
 
-    by_hand = [array, asarray, ascontiguousarray, asfortranarray, asnumpy, empty, take, take_along_axis, fuse]
+    by_hand = [
+        array,
+        asarray,
+        ascontiguousarray,
+        asfortranarray,
+        asnumpy,
+        empty,
+        empty_like,
+        take,
+        take_along_axis,
+        fuse,
+    ]
     by_hand += [get_array_module, is_available]
     for function in by_hand:
         setattr(module, function.__name__, function)
@@ -1227,7 +1249,7 @@ def _make_cupy() -> _Module:
     module.RawKernel = module.RawModule = module.ElementwiseKernel = module.ReductionKernel = _Kernel
     module.get_default_memory_pool = module.get_default_pinned_memory_pool = _MemoryPool
 
-    runtime = _Module("cupy.cuda.runtime", CUDARuntimeError=CUDARuntimeError, getDeviceCount=get_device_count)
+    runtime: Any = _Module("cupy.cuda.runtime", CUDARuntimeError=CUDARuntimeError, getDeviceCount=get_device_count)
     runtime.getDevice = lambda: 0
     runtime.deviceSynchronize = lambda: _sync("deviceSynchronize", copies=False)
     module.cuda = _Module(

@@ -393,14 +393,16 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
 
 WRITER = """
 import sys
+import time
 import numpy as np
 from tinygrad_seq.train.checkpoint import latest_checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint
 
 run = sys.argv[1]
 step = load_checkpoint(run).step if latest_checkpoint(run) else 0
-print("ready", flush=True)
+first = step + 1
 while True:
     step += 1
+    began = time.perf_counter()
     for _ in range(2):  # each step twice, so that replacing is interrupted too
         save_checkpoint(
             run,
@@ -410,6 +412,8 @@ while True:
             state={"here": step, "padding": "x" * 20_000},
         )
     prune_checkpoints(run, keep=2)
+    if step == first:
+        print(time.perf_counter() - began, flush=True)
 """
 
 
@@ -417,22 +421,19 @@ while True:
 def test_killing_the_writer_at_random_moments_leaves_a_whole_checkpoint(tmp_path):
     """Twenty processes, one after another on one run, each killed in the middle of its work."""
     chance = random.Random(0)
-    steps = [0]
+    last = 0
     for _ in range(20):
         writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)
-        assert writer.stdout is not None and writer.stdout.readline() == b"ready\n"
-        time.sleep(chance.uniform(0.0, 0.06))
+        assert writer.stdout is not None
+        seconds = float(writer.stdout.readline())  # what one step takes this machine; one is done
+        time.sleep(chance.uniform(0, 3 * seconds))
         assert writer.poll() is None  # still at it
         writer.send_signal(signal.SIGKILL)
         writer.wait()
         writer.stdout.close()
-        if latest_checkpoint(tmp_path) is None:
-            assert steps[-1] == 0
-            continue
         found = load_checkpoint(tmp_path)
-        assert found.state["here"] == found.step >= steps[-1]
+        assert found.state["here"] == found.step > last
         assert (found.model["w"] == found.step).all() and (found.optimizer["m"] == -found.step).all()
         for folder in (tmp_path / "checkpoints").glob("step-??????"):
             load_checkpoint(folder)  # a folder is complete or absent, the latest or not
-        steps.append(found.step)
-    assert steps[-1] >= 5  # they did get on
+        last = found.step

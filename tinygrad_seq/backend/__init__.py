@@ -11,13 +11,13 @@ __all__ = ["Array", "Backend", "Kernel", "backend_for", "backend_of"]
 
 _numpy = NumpyBackend()
 _by_type: dict[type, Backend] = {np.ndarray: _numpy}  # CuPy adds itself when it is first asked for
-_find = _by_type.get
+find = _by_type.get  # None for numbers; `backend_of` is the safe way to ask
 
 
 def backend_of(*arrays: Any) -> Backend:
     """The backend of the first array among `arrays`; NumPy's where there are only numbers."""
     for array in arrays:
-        backend = _find(type(array))
+        backend = find(type(array))
         if backend is not None:
             return backend
     return _numpy
@@ -25,7 +25,7 @@ def backend_of(*arrays: Any) -> Backend:
 
 def backends_among(arrays: Any) -> list[Backend]:
     """Every backend that holds one of `arrays`, each once."""
-    found = [_find(type(array)) for array in arrays]
+    found = [find(type(array)) for array in arrays]
     return [backend for k, backend in enumerate(found) if backend is not None and backend not in found[:k]]
 
 

@@ -140,7 +140,7 @@ def walk(
             else:
                 if op.hooks or op.keeps_grad:
                     g = _notice(op, g, create_graph)
-                if op in wanted:
+                if wanted and op in wanted:
                     found[op] = g
             if op.number == oldest:  # the oldest target: what it was made from is nobody's question
                 continue

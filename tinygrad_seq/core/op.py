@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from ..backend import backend_of, backends_among
+from ..backend import find as _find
 from .state import state
 from .tensor import Constant, Place, Tensor, next_number
 
@@ -82,7 +83,7 @@ class Op(Place):
                 sources.append(None)
                 constant = True
         try:
-            y = self.forward(backend_of(*arrays), *arrays)
+            y = self.forward(_find(type(arrays[0])) or backend_of(*arrays), *arrays)
         except Exception as error:
             raise explain(self, arrays, error) from error
         if not (wanted and state.grad):  # arrays in, arrays out: derivatives use ops too
@@ -93,7 +94,7 @@ class Op(Place):
         self.sources = sources
         self.scope = state.scope
         if constant:
-            self.constants = [mark(x) for x in inputs]
+            self.constants = [None if place is not None else mark(x) for x, place in zip(inputs, sources, strict=True)]
         if type(y) is tuple:
             self.kept = self._keep(arrays)
             return self._outputs(y)

@@ -1,1 +1,26 @@
-"""The loop around a model."""
+"""The loop around a model: tasks, the Trainer, checkpoints."""
+
+from .checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    latest_checkpoint,
+    load_checkpoint,
+    prune_checkpoints,
+    save_checkpoint,
+)
+from .language_model import LanguageModelTask
+from .trainer import History, Progress, Task, Trainer
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "History",
+    "LanguageModelTask",
+    "Progress",
+    "Task",
+    "Trainer",
+    "latest_checkpoint",
+    "load_checkpoint",
+    "prune_checkpoints",
+    "save_checkpoint",
+]

@@ -58,7 +58,7 @@ def save_checkpoint(
     Arguments:
         directory: the run's folder, made if it does not exist. One process at a time writes to it.
         step: the training step, at least 0. A checkpoint of the same step is replaced.
-        model: name → array. Every shape, 0-d too, and every dtype of whole numbers, floats and booleans comes back bit for bit.
+        model: name → array of numbers or booleans (no complex ones). Every shape, 0-d too, comes back bit for bit.
         optimizer: name → array.
         state: whatever else is needed to go on, as JSON holds it: dicts with text keys, lists (tuples become lists),
             text, numbers, booleans, None. NumPy numbers become Python's; NaN and the infinities come back as they were.

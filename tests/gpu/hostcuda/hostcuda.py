@@ -4,7 +4,7 @@ CuPy's Cython modules find CUDA's runtime and driver through tables of C functio
 with functions of `hostcuda.cpp` before CuPy's core is imported.  Kernels, CuPy's own and ours, are compiled by the host
 compiler through `shim.h`; cuBLAS and cuRAND are small host libraries.  For tests only, in a process of its own:
 
-    import hostcuda
+    from gpu.hostcuda import hostcuda
 
     hc = hostcuda.install()                  # before any `import cupy`
     x = hc.cupy.arange(3)

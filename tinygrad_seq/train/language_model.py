@@ -1,0 +1,91 @@
+"""Language modelling as a task: truncated backpropagation through time, with the state carried and detached."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..core import Tensor, no_grad, tensor
+from ..data import LanguageModelStream
+from ..nn import Module
+
+
+class LanguageModelTask:
+    """The next symbol, given all before it; gradients flow back through the T steps of a batch and no further.
+
+    Args:
+        model: (tokens, state) -> (logits, state), the state a NamedTuple of tensors.
+        training, held_out: the ids of two texts, (N,) integers each.
+        batch_size: B rows of the text side by side; num_steps: T symbols a batch.
+        device: where batches go: the model's.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        training: np.ndarray,
+        held_out: np.ndarray,
+        *,
+        batch_size: int = 32,
+        num_steps: int = 64,
+        device: str | None = None,
+    ) -> None:
+        self.model, self.device = model, device
+        self.stream = LanguageModelStream(training, batch_size, num_steps)
+        rows = max(1, min(16, len(held_out) // (4 * num_steps)))
+        row_length = (len(held_out) - 1) // rows
+        batches = -(-row_length // num_steps)
+        self.held_out = LanguageModelStream(held_out, rows, row_length // batches)  # hardly anything is left over
+        self.state: Any = None  # carried from batch to batch; None at the beginning of the text
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pass after pass over the text; each begins with a fresh state."""
+        while True:
+            if self.stream.position == 0:
+                self.state = None
+            for x, y in self.stream:
+                yield self._on_device(x), self._on_device(y)
+            self.state = None
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, y = batch
+        logits, state = self.model(x, self.state)
+        self.state = type(state)(*(part.detach() for part in state))
+        return ops.cross_entropy(logits, y)
+
+    def size(self, batch: tuple[Tensor, Tensor]) -> int:
+        return batch[0].size
+
+    def evaluate(self, *, memory: bool = True) -> float:
+        """The mean loss on the held-out text, in nats per symbol, the state carried through it.
+
+        Args:
+            memory: False zeroes the state before every symbol: what the model knows from the last symbol alone.
+        """
+        was_training = self.model.training
+        self.model.eval()
+        losses, state = [], None
+        self.held_out.position = 0
+        with no_grad():
+            for x, y in self.held_out:
+                if not memory:
+                    x, y, state = x.reshape(-1, 1), y.reshape(-1, 1), None
+                logits, state = self.model(self._on_device(x), state)
+                losses.append(ops.cross_entropy(logits, self._on_device(y)))
+            mean = ops.mean(ops.stack(losses)).item()
+        self.model.train(was_training)
+        return mean
+
+    def state_dict(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        carried = {} if self.state is None else {name: t.numpy() for name, t in self.state._asdict().items()}
+        return carried, self.stream.state_dict()
+
+    def load_state_dict(self, arrays: dict[str, Any], values: dict[str, Any]) -> None:
+        self.stream.load_state_dict(values)
+        self.state = None
+        if arrays:
+            self.state = ops.LSTMState(**{name: self._on_device(array) for name, array in arrays.items()})
+
+    def _on_device(self, array: np.ndarray) -> Tensor:
+        return tensor(array, device=self.device)

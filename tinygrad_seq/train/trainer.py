@@ -1,0 +1,177 @@
+"""The training loop: one for every model. What is learned, and from what, is a task's business."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from ..backend.memory import keep_freed_memory
+from ..core import Tensor
+from ..core.random import get_state, set_state
+from ..nn import Module
+from ..optim import Optimizer, clip_grad_norm
+from .checkpoint import Checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint
+
+
+class Task(Protocol):
+    """What a Trainer trains: a model, its data, and the loss of a batch."""
+
+    model: Module
+
+    def batches(self) -> Iterator[Any]:
+        """Training batches without end, from where the task stands."""
+
+    def loss(self, batch: Any) -> Tensor:
+        """The mean loss of a batch, to be differentiated."""
+
+    def size(self, batch: Any) -> int:
+        """How many predictions a batch holds: what "per second" counts."""
+
+    def evaluate(self) -> float:
+        """The mean loss on held-out data."""
+
+    def state_dict(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """(arrays, plain values): where the task stands in its data."""
+
+    def load_state_dict(self, arrays: dict[str, Any], values: dict[str, Any]) -> None:
+        """Go on from there."""
+
+
+class Progress(NamedTuple):
+    """How training stands, as `Trainer` reports it after steps."""
+
+    step: int  # done
+    steps: int  # to do in all
+    loss: float  # of the last batch
+    validation: float | None  # of the last evaluation
+    per_second: float  # predictions, over the time since the last report
+    seconds_left: float
+
+
+class History(NamedTuple):
+    """Losses by step, in nats."""
+
+    loss: list[tuple[int, float]]
+    validation: list[tuple[int, float]]
+
+
+class Trainer:
+    """Gradient descent on a task: loss, backward, clip, step; now and then an evaluation, a checkpoint, a report.
+
+    Args:
+        task: a model with its data and loss.
+        optimizer: of the model's parameters.
+        steps: how many to do in all.
+        schedule: from the step number (0, 1, …) to the learning rate; the optimizer's own rate if not given.
+        clip: the largest norm of all gradients together.
+        evaluate_every: steps between evaluations; one is always made at the end.
+        directory: where checkpoints go; none are written without it.
+        checkpoint_every: steps between checkpoints; one is always written at the end.
+        extra: plain values that go into each checkpoint's state, such as the vocabulary and the config.
+        report: called with a `Progress` every `report_every` steps. Reading a loss makes a GPU wait: not every step.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        optimizer: Optimizer,
+        *,
+        steps: int,
+        schedule: Callable[[int], float] | None = None,
+        clip: float = 1.0,
+        evaluate_every: int = 100,
+        directory: str | Path | None = None,
+        checkpoint_every: int | None = None,
+        extra: dict[str, Any] | None = None,
+        report: Callable[[Progress], None] | None = None,
+        report_every: int = 10,
+    ) -> None:
+        for name, n in (("steps", steps), ("evaluate_every", evaluate_every), ("report_every", report_every)):
+            if n < 1:
+                raise ValueError(f"Trainer: {name} is at least 1, got {n}")
+        self.task, self.optimizer, self.steps, self.schedule, self.clip = task, optimizer, steps, schedule, clip
+        self.evaluate_every, self.checkpoint_every = evaluate_every, checkpoint_every
+        self.directory, self.extra = directory, extra or {}
+        self.report, self.report_every = report, report_every
+        self.step = 0
+        self.history = History([], [])
+
+    def run(self) -> History:
+        """Train until `steps` are done; the losses seen on the way."""
+        keep_freed_memory()
+        self.task.model.train()
+        batches, recent = self.task.batches(), []
+        began, counted = time.perf_counter(), 0
+        while self.step < self.steps:
+            batch = next(batches)
+            recent.append((self.step + 1, self._step(batch)))
+            self.step += 1
+            counted += self.task.size(batch)
+            due, last = _is_due(self.step), self.step == self.steps
+            if due(self.report_every) or last:
+                self.history.loss.extend((step, loss.item()) for step, loss in recent)
+                recent.clear()
+                now = time.perf_counter()
+                self._tell(counted / (now - began), (now - began) / counted * self.task.size(batch))
+                began, counted = time.perf_counter(), 0
+            if due(self.evaluate_every) or last:
+                self.history.validation.append((self.step, self.task.evaluate()))
+                began += 0 if counted else time.perf_counter() - began  # the time of an evaluation is not training
+            if self.directory is not None and (last or (self.checkpoint_every and due(self.checkpoint_every))):
+                self.save()
+        return self.history
+
+    def _step(self, batch: Any) -> Tensor:
+        if self.schedule is not None:
+            self.optimizer.set_lr(self.schedule(self.step))
+        loss = self.task.loss(batch)
+        self.optimizer.zero_grad()
+        loss.backward()
+        clip_grad_norm(self.task.model.parameters(), self.clip)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _tell(self, per_second: float, seconds_a_step: float) -> None:
+        if self.report is not None:
+            validation = self.history.validation[-1][1] if self.history.validation else None
+            left = seconds_a_step * (self.steps - self.step)
+            self.report(
+                Progress(self.step, self.steps, self.history.loss[-1][1], validation, per_second, left)
+            )
+
+    # -- checkpoints
+
+    def save(self) -> Path:
+        """Write a checkpoint of everything that training goes on from; the two newest are kept."""
+        if self.directory is None:
+            raise ValueError("save: this Trainer has no directory: give it one")
+        arrays, values = self.task.state_dict()
+        optimizer = {f"optimizer.{name}": array for name, array in self.optimizer.state_dict().items()}
+        path = save_checkpoint(
+            self.directory,
+            self.step,
+            model=self.task.model.state_dict(),
+            optimizer=optimizer | {f"task.{name}": array for name, array in arrays.items()},
+            state=self.extra | {"task": values, "random": list(get_state()), "history": self.history._asdict()},
+        )
+        prune_checkpoints(self.directory)
+        return path
+
+    def resume(self, path: str | Path) -> Checkpoint:
+        """Go on from a checkpoint: the folder of a run, or of one step."""
+        checkpoint = load_checkpoint(path)
+        own = {"optimizer": {}, "task": {}}  # type: dict[str, dict[str, Any]]
+        for name, array in checkpoint.optimizer.items():
+            part, _, rest = name.partition(".")
+            own[part][rest] = array
+        self.task.model.load_state_dict(checkpoint.model)
+        self.optimizer.load_state_dict(own["optimizer"])
+        self.task.load_state_dict(own["task"], checkpoint.state["task"])
+        set_state(checkpoint.state["random"])
+        self.history = History(*([(step, loss) for step, loss in checkpoint.state["history"][k]] for k in History._fields))
+        self.step = checkpoint.step
+        return checkpoint
+
+
+def _is_due(step: int) -> Callable[[int], bool]:
+    return lambda every: step % every == 0
