@@ -45,15 +45,15 @@ def grad(
     xs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     for k, x in enumerate(xs):
         if x.place is None:
-            raise ValueError(f"grad: input {k} of shape {x.shape} requires no gradient: make it with requires_grad=True")
+            raise ValueError(
+                f"grad: input {k} of shape {x.shape} requires no gradient: make it with requires_grad=True"
+            )
     found = walk(ys, _seeds(ys, grads, "grad"), create_graph, create_graph or retain_graph, [x.place for x in xs])
     gs = tuple(_zeros(x) if x.place not in found else as_tensor(found[x.place]) for x in xs)
     return gs[0] if isinstance(inputs, Tensor) else gs
 
 
-def backward(
-    output: Tensor, grad: Any = None, *, create_graph: bool = False, retain_graph: bool = False
-) -> None:
+def backward(output: Tensor, grad: Any = None, *, create_graph: bool = False, retain_graph: bool = False) -> None:
     """Add the gradient of this tensor to the `.grad` of every leaf it was made from.
 
     Args:
@@ -98,7 +98,7 @@ def walk(
 
     Numbers are given in the order in which ops are made, so the newest op that waits has all its gradients.
     """
-    arriving: dict[Any, Any] = {}  # place -> gradient; for an op with several outputs a list of them
+    arriving: dict[Any, Any] = {}  # place -> gradient; an op with several outputs -> those that have one
     waiting: list[tuple[int, Op]] = []
     found: dict[Any, Any] = {}
     wanted = set(targets or ())
@@ -106,21 +106,19 @@ def walk(
     oldest = min(max((place.number for place in wanted), default=sys.maxsize), sys.maxsize)
 
     def arrive(place: Any, g: Any) -> None:
-        if type(place) is Slot:  # its op waits under one entry for all its outputs
-            op = place.op
-            gs = arriving.get(op)
-            if gs is None:
-                gs = arriving[op] = [None] * len(op.slots)
-                if op.number <= oldest:
-                    heappush(waiting, (op.number, op))
-            k = place.index
-            gs[k] = g if gs[k] is None else gs[k] + g
-        elif place in arriving:
+        if place in arriving:
             arriving[place] = arriving[place] + g  # never in place: g may be somebody else's
-        else:
-            arriving[place] = g
-            if place.number <= oldest:
-                heappush(waiting, (place.number, place))
+            return
+        arriving[place] = g
+        if place.number > oldest:  # a leaf, or made before every target
+            return
+        if type(place) is not Slot:
+            heappush(waiting, (place.number, place))
+        elif place.op in arriving:
+            arriving[place.op].append(place)
+        else:  # its op waits under one entry for all its outputs
+            arriving[place.op] = [place]
+            heappush(waiting, (place.number, place.op))
 
     for out, g in zip(outputs, grads, strict=True):
         if out.place is not None:
@@ -129,14 +127,15 @@ def walk(
         while waiting:
             op = heappop(waiting)[1]
             g = arriving.pop(op)
-            if op.slots is not None:
-                for slot in op.slots:
-                    k = slot.index
-                    if g[k] is not None:
-                        if slot.hooks or slot.keeps_grad:
-                            g[k] = _notice(slot, g[k], create_graph)
-                        if slot in wanted:
-                            found[slot] = g[k]
+            if op.outputs is not None:
+                slots, g = g, [None] * len(op.outputs)
+                for slot in slots:
+                    g_k = arriving.pop(slot)
+                    if slot.hooks or slot.keeps_grad:
+                        g_k = _notice(slot, g_k, create_graph)
+                    if slot in wanted:
+                        found[slot] = g_k
+                    g[slot.index] = g_k
             else:
                 if op.hooks or op.keeps_grad:
                     g = _notice(op, g, create_graph)

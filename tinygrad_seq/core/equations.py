@@ -101,7 +101,9 @@ def _with_shapes(error: Exception, code: Any, name: str) -> Exception:
             found, path = getattr(found, part, None), f"{path}.{part}"
         if isinstance(found, Tensor):
             shapes[path] = found.shape
-    return type(error)(f"{name}: {line}\n    with {', '.join(f'{path} {shape}' for path, shape in shapes.items())}\n    {error}")
+    return type(error)(
+        f"{name}: {line}\n    with {', '.join(f'{path} {shape}' for path, shape in shapes.items())}\n    {error}"
+    )
 
 
 _SUBSCRIPTS = {c: chr(0x2080 + int(c)) for c in "0123456789"} | dict(

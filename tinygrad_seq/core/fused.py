@@ -68,16 +68,23 @@ class FusedOp(Op):
             return gs if type(gs) is tuple else (gs,)
         # Its own uses of its inputs, told from all other uses, so that the inner walk ends here.
         here = [
-            same(Tensor(x, place)) if place is not None else x for x, place in zip(self.inputs, self.sources, strict=True)
+            same(Tensor(x, place)) if place is not None else x
+            for x, place in zip(self.inputs, self.sources, strict=True)
         ]
         outputs = self.definition(*here, **self.static)
         if isinstance(outputs, tuple):
-            used = [(out, g_k) for out, g_k in zip(outputs, g, strict=True) if g_k is not None and out.place is not None]
+            used = [
+                (out, g_k) for out, g_k in zip(outputs, g, strict=True) if g_k is not None and out.place is not None
+            ]
         else:
             used = [(outputs, g)]
         found = iter(
-            grad([out for out, _ in used], [x for x, need in zip(here, needs, strict=True) if need],
-                 [g_k for _, g_k in used], create_graph=True)
+            grad(
+                [out for out, _ in used],
+                [x for x, need in zip(here, needs, strict=True) if need],
+                [g_k for _, g_k in used],
+                create_graph=True,
+            )
         )
         return tuple(next(found) if need else None for need in needs)
 

@@ -41,7 +41,7 @@ class Op(Place):
     sources: list[Any]
     scope: Any = None
     constants: list[Any] | None = None  # for pictures: what stood where `sources` has None
-    slots: list["Slot"] | None = None  # the outputs, of an op that has several
+    outputs: list[Constant] | None = None  # shape and dtype of each, where there are several
     keeps: ClassVar[tuple[int, ...]] = ()
     names: ClassVar[tuple[str, ...]] = ()  # of the inputs, in `forward`
     kept: Any = None
@@ -105,8 +105,10 @@ class Op(Place):
         return Tensor(y, self)
 
     def _outputs(self, ys: tuple[Any, ...]) -> tuple[Tensor, ...]:
-        self.slots = [Slot(self, k, y) for k, y in enumerate(ys)]
-        return tuple(map(Tensor, ys, self.slots))
+        if -1 in self.keeps:
+            raise TypeError(f"{type(self).__name__} has several outputs: its backward cannot ask for `out`")
+        self.outputs = [Constant(y.shape, y.dtype) for y in ys]  # not the slots: they hold the op, and it would be a cycle
+        return tuple(Tensor(y, Slot(self, k, y)) for k, y in enumerate(ys))
 
     def pull_back(self, g: Any, create_graph: bool) -> tuple[Any, ...]:
         """Gradients of the inputs from that of the output (a list with None where an output was not used)."""
@@ -161,7 +163,9 @@ def explain(op: Op, arrays: list[Any], error: Exception) -> Exception:
             for name, a in zip(names, arrays, strict=False)
             if hasattr(a, "shape")
         )
-        return ValueError(f"{type(op).__name__}: the inputs are on different devices: {where}; move one with .to(device)")
+        return ValueError(
+            f"{type(op).__name__}: the inputs are on different devices: {where}; move one with .to(device)"
+        )
     shapes = ", ".join(
         f"{name} {a.shape} {a.dtype}" if hasattr(a, "dtype") else f"{name} = {a!r}"
         for name, a in zip(names, arrays, strict=False)

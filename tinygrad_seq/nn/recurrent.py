@@ -102,7 +102,9 @@ class LSTM(Module):
         expected = (len(directions), x.shape[0], self.hidden_size)
         for name, s in (("h", h_0), ("c", c_0)):
             if s.shape != expected:
-                raise ValueError(f"LSTM: expected {name} of shape (layers · directions, B, H) = {expected}, got {s.shape}")
+                raise ValueError(
+                    f"LSTM: expected {name} of shape (layers · directions, B, H) = {expected}, got {s.shape}"
+                )
         if lengths is not None:
             lengths = checked_lengths(lengths, x)
         per_layer = 2 if self.bidirectional else 1

@@ -27,7 +27,9 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) 
     """
     for name, p in (("weight", weight), ("bias", bias)):
         if p is not None and p.shape != x.shape[-1:]:
-            raise ValueError(f"layer_norm: {name} has the size of x's last axis: expected {x.shape[-1:]}, got {p.shape}")
+            raise ValueError(
+                f"layer_norm: {name} has the size of x's last axis: expected {x.shape[-1:]}, got {p.shape}"
+            )
     return LayerNorm(eps=eps)(x, weight, bias)
 
 

@@ -115,9 +115,9 @@ def _cuts(sizes: Any) -> tuple[int, ...]:
 
 def _filled(op: Op, gs: Sequence[Any]) -> list[Any]:
     """The gradients of an op's outputs, zeros for those that nobody used."""
-    assert op.slots is not None
+    assert op.outputs is not None
     xp = backend_of(*map(value, gs)).xp
-    return [xp.zeros(slot.shape, slot.dtype) if g is None else g for slot, g in zip(op.slots, gs, strict=True)]
+    return [xp.zeros(out.shape, out.dtype) if g is None else g for out, g in zip(op.outputs, gs, strict=True)]
 
 
 def reshape(x: Any, *shape: Any) -> Any:

@@ -64,7 +64,7 @@ class Trainer:
         steps: how many to do in all.
         schedule: from the step number (0, 1, …) to the learning rate; the optimizer's own rate if not given.
         clip: the largest norm of all gradients together.
-        evaluate_every: steps between evaluations; one is always made at the end.
+        evaluate_every: steps between evaluations, a multiple of `report_every`; one is always made at the end.
         directory: where checkpoints go; none are written without it.
         checkpoint_every: steps between checkpoints; one is always written at the end.
         extra: plain values that go into each checkpoint's state, such as the vocabulary and the config.
@@ -89,6 +89,10 @@ class Trainer:
         for name, n in (("steps", steps), ("evaluate_every", evaluate_every), ("report_every", report_every)):
             if n < 1:
                 raise ValueError(f"Trainer: {name} is at least 1, got {n}")
+        if evaluate_every % report_every:
+            raise ValueError(
+                f"Trainer: evaluate_every is a multiple of report_every, got {evaluate_every} and {report_every}"
+            )
         self.task, self.optimizer, self.steps, self.schedule, self.clip = task, optimizer, steps, schedule, clip
         self.evaluate_every, self.checkpoint_every = evaluate_every, checkpoint_every
         self.directory, self.extra = directory, extra or {}
@@ -100,26 +104,27 @@ class Trainer:
         """Train until `steps` are done; the losses seen on the way."""
         keep_freed_memory()
         self.task.model.train()
-        batches, recent = self.task.batches(), []
+        batches, pending = self.task.batches(), []
         began, counted = time.perf_counter(), 0
         while self.step < self.steps:
             batch = next(batches)
-            recent.append((self.step + 1, self._step(batch)))
+            pending.append((self.step + 1, self._step(batch)))
             self.step += 1
             counted += self.task.size(batch)
-            due, last = _is_due(self.step), self.step == self.steps
-            if due(self.report_every) or last:
-                self.history.loss.extend((step, loss.item()) for step, loss in recent)
-                recent.clear()
-                now = time.perf_counter()
-                self._tell(counted / (now - began), (now - began) / counted * self.task.size(batch))
-                began, counted = time.perf_counter(), 0
-            if due(self.evaluate_every) or last:
-                self.history.validation.append((self.step, self.task.evaluate()))
-                began += 0 if counted else time.perf_counter() - began  # the time of an evaluation is not training
-            if self.directory is not None and (last or (self.checkpoint_every and due(self.checkpoint_every))):
+            if self._is_due(self.report_every):
+                self.history.loss.extend((step, loss.item()) for step, loss in pending)
+                pending.clear()
+                per_second = counted / (time.perf_counter() - began)
+                if self._is_due(self.evaluate_every):
+                    self.history.validation.append((self.step, self.task.evaluate()))
+                self._tell(per_second, self.task.size(batch))
+                began, counted = time.perf_counter(), 0  # what evaluation takes is not training
+            if self.directory is not None and self._is_due(self.checkpoint_every):
                 self.save()
         return self.history
+
+    def _is_due(self, every: int | None) -> bool:
+        return self.step == self.steps or (every is not None and self.step % every == 0)
 
     def _step(self, batch: Any) -> Tensor:
         if self.schedule is not None:
@@ -131,13 +136,11 @@ class Trainer:
         self.optimizer.step()
         return loss.detach()
 
-    def _tell(self, per_second: float, seconds_a_step: float) -> None:
+    def _tell(self, per_second: float, batch_size: int) -> None:
         if self.report is not None:
             validation = self.history.validation[-1][1] if self.history.validation else None
-            left = seconds_a_step * (self.steps - self.step)
-            self.report(
-                Progress(self.step, self.steps, self.history.loss[-1][1], validation, per_second, left)
-            )
+            left = (self.steps - self.step) * batch_size / per_second
+            self.report(Progress(self.step, self.steps, self.history.loss[-1][1], validation, per_second, left))
 
     # -- checkpoints
 
@@ -160,7 +163,7 @@ class Trainer:
     def resume(self, path: str | Path) -> Checkpoint:
         """Go on from a checkpoint: the folder of a run, or of one step."""
         checkpoint = load_checkpoint(path)
-        own = {"optimizer": {}, "task": {}}  # type: dict[str, dict[str, Any]]
+        own: dict[str, dict[str, Any]] = {"optimizer": {}, "task": {}}
         for name, array in checkpoint.optimizer.items():
             part, _, rest = name.partition(".")
             own[part][rest] = array
@@ -168,10 +171,8 @@ class Trainer:
         self.optimizer.load_state_dict(own["optimizer"])
         self.task.load_state_dict(own["task"], checkpoint.state["task"])
         set_state(checkpoint.state["random"])
-        self.history = History(*([(step, loss) for step, loss in checkpoint.state["history"][k]] for k in History._fields))
+        self.history = History(
+            *([(step, loss) for step, loss in checkpoint.state["history"][k]] for k in History._fields)
+        )
         self.step = checkpoint.step
         return checkpoint
-
-
-def _is_due(step: int) -> Callable[[int], bool]:
-    return lambda every: step % every == 0

@@ -3,9 +3,7 @@
 from typing import Any
 
 
-def adam(
-    be: Any, g: Any, m: Any, v: Any, work: Any, lr: float, b1: float, b2: float, eps: float, step: int
-) -> Any:
+def adam(be: Any, g: Any, m: Any, v: Any, work: Any, lr: float, b1: float, b2: float, eps: float, step: int) -> Any:
     """Update the moments m and v in place; return what to take away from the parameters, in `work`.
 
     m ← β₁ m + (1 - β₁) g;  v ← β₂ v + (1 - β₂) g²;  change = lr · (m / (1 - β₁ᵗ)) / (√(v / (1 - β₂ᵗ)) + ε)

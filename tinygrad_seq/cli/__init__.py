@@ -1,0 +1,108 @@
+"""The command line: `tinygrad-seq demo`, `tinygrad-seq train char-lm`."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Sequence models you can read, and pictures of them.")
+train_app = typer.Typer(no_args_is_help=True, help="Train a model.")
+app.add_typer(train_app, name="train")
+
+Device = Annotated[str, typer.Option(help="Where to compute: cpu or cuda.")]
+Hidden = Annotated[int, typer.Option(min=1, help="H, the width of the model.")]
+Seed = Annotated[int, typer.Option(help="The seed of all randomness.")]
+
+
+def main() -> None:
+    """The entry point."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a console that cannot show σ shows "?", and goes on
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        from .. import __version__
+
+        typer.echo(f"tinygrad_seq {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="The folder for everything that is left behind.")] = Path("out"),
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 1500,
+    hidden: Hidden = 256,
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Train a character language model on the Python manual, judge it, and draw it.
+
+    About a minute of training on two cores. Leaves its checkpoint, plots, graphs and index.html in the folder OUT.
+    """
+    from .demo import run
+
+    _say_errors(lambda: run(out, steps=steps, hidden=hidden, seed=seed, device=device))
+
+
+@train_app.command("char-lm")
+def train_char_lm(
+    out: Annotated[Path, typer.Option(help="The run's folder: checkpoints go to OUT/checkpoints.")],
+    data: Annotated[Path | None, typer.Option(help="A UTF-8 text file; the Python manual if not given.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps in all.")] = 1500,
+    hidden: Hidden = 256,
+    layers: Annotated[int, typer.Option(min=1, help="LSTMs, one above the other.")] = 1,
+    dropout: Annotated[float, typer.Option(min=0, max=0.99, help="The probability of a zero, in training.")] = 0.0,
+    lr: Annotated[float, typer.Option(help="The largest learning rate.")] = 4e-3,
+    seed: Seed = 0,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT's latest checkpoint.")] = False,
+    device: Device = "cpu",
+) -> None:
+    """Train an LSTM to predict the next character of a text.
+
+    Example: tinygrad-seq train char-lm --data book.txt --out runs/book --steps 3000
+    """
+
+    def run() -> None:
+        from rich.console import Console
+
+        from .char_lm import char_lm
+        from .progress import progress
+
+        job = char_lm(
+            data,
+            steps=steps,
+            hidden=hidden,
+            layers=layers,
+            dropout=dropout,
+            lr=lr,
+            seed=seed,
+            device=device,
+            directory=out,
+            checkpoint_every=checkpoint_every,
+            resume=resume,
+        )
+        console, trainer = Console(), job.trainer
+        if resume:
+            done = f"step {trainer.step}" if trainer.step else "step 0: no checkpoint there yet"
+            console.print(f"going on in {out} from {done}")
+        with progress(console, steps) as trainer.report:
+            history = trainer.run()
+        console.print(f"validation loss {history.validation[-1][1]:.4f} nats per character; checkpoints in {out}")
+
+    _say_errors(run)
+
+
+def _say_errors(run: Callable[[], Any]) -> None:
+    """Run a command; what a user can mend is shown as a line, without a traceback."""
+    try:
+        run()
+    except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error

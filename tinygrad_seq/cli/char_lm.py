@@ -1,0 +1,87 @@
+"""The job behind `train char-lm` and `demo`: a text, a vocabulary, a language model, a Trainer."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import tinygrad_seq as ts
+
+from ..data import CharVocabulary, pydoc_topics, read_text, split
+from ..models import LanguageModel, LanguageModelConfig
+from ..optim import schedules
+from ..train import CheckpointError, LanguageModelTask, Trainer, latest_checkpoint
+
+BATCH_SIZE, NUM_STEPS, WARMUP = 32, 64, 50
+
+
+class CharLM(NamedTuple):
+    """Everything that training a character language model needs."""
+
+    vocabulary: CharVocabulary
+    training: np.ndarray  # ids of the training text, (N,)
+    held_out: np.ndarray
+    model: LanguageModel
+    task: LanguageModelTask
+    trainer: Trainer
+
+
+def char_lm(
+    data: Path | None,
+    *,
+    steps: int,
+    hidden: int,
+    lr: float,
+    seed: int,
+    layers: int = 1,
+    dropout: float = 0.0,
+    device: str = "cpu",
+    directory: Path | None = None,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
+) -> CharLM:
+    """Prepare the training of a character language model, from the beginning or from its latest checkpoint.
+
+    Args:
+        data: a UTF-8 text file; the Python manual (`pydoc_data.topics`) where it is None.
+        directory: the run's folder; one that holds checkpoints is refused unless it is resumed.
+    Raises:
+        ValueError: for a text that is empty, too short or not UTF-8, or a folder that is in use.
+        CheckpointError: for a damaged checkpoint, or one of another model.
+    """
+    text = pydoc_topics() if data is None else read_text(data)
+    vocabulary = CharVocabulary.from_text(text)
+    training, held_out = (vocabulary.encode(part) for part in split(text))
+    ts.seed(seed)
+    config = LanguageModelConfig(len(vocabulary), hidden, layers, dropout)
+    model = LanguageModel(config)
+    model.to(device)
+    task = LanguageModelTask(model, training, held_out, batch_size=BATCH_SIZE, num_steps=NUM_STEPS, device=device)
+    schedule = schedules.linear_warmup(schedules.cosine(lr, steps, lr / 20), min(WARMUP, steps))
+    trainer = Trainer(
+        task,
+        ts.optim.Adam(model.parameters(), lr),
+        steps=steps,
+        schedule=schedule,
+        evaluate_every=250,
+        directory=directory,
+        checkpoint_every=checkpoint_every,
+        extra={"vocabulary": vocabulary.to_json(), "config": asdict(config)},
+    )
+    before = None if directory is None else latest_checkpoint(directory)
+    if before is not None and not resume:
+        raise ValueError(f"{directory} holds a run already: go on with it by --resume, or choose another folder")
+    if before is not None:
+        _resume(trainer, before)
+    return CharLM(vocabulary, training, held_out, model, task, trainer)
+
+
+def _resume(trainer: Trainer, path: Path) -> None:
+    from ..train import load_checkpoint
+
+    found = load_checkpoint(path).state
+    for name, own in trainer.extra.items():
+        if found.get(name) != own:
+            raise CheckpointError(f"{path} is of another run: its {name} differs; give the text and sizes of that run")
+    trainer.resume(path)

@@ -1,0 +1,116 @@
+"""The main job on real text: train a character language model, judge it against count tables, and draw it."""
+
+import math
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+import tinygrad_seq as ts
+
+from .. import viz
+from ..models import NGram, NGramConfig
+from ..train import History
+from .char_lm import CharLM, char_lm
+from .progress import progress
+
+PROMPT = "The "
+SAMPLE = 300  # characters
+
+
+def run(out: Path, *, steps: int, hidden: int, seed: int, device: str) -> None:
+    """Do it all; leave checkpoint, plots, graphs and index.html in the folder `out`."""
+    console = Console(highlight=False)
+    viz.check()  # a minute of training is too much to find out afterwards that nothing can be drawn
+    job = char_lm(None, steps=steps, hidden=hidden, lr=4e-3, seed=seed, device=device)
+    job.trainer.directory = out
+    out.mkdir(parents=True, exist_ok=True)
+
+    console.print("[bold]1. The text[/]: the language reference that every Python carries (pydoc_data.topics)")
+    console.print(
+        f"   {len(job.training):,} characters to learn from, {len(job.held_out):,} held out, {len(job.vocabulary)} different"
+    )
+    console.print("[bold]2. Count tables[/], fitted on the same text, judged on the same held-out text")
+    baselines = count_tables(job)
+    for name, loss in baselines.items():
+        console.print(f"   {name:24s} {loss:.3f} nats per character")
+    console.print(f"[bold]3. The model[/]\n{job.model}", soft_wrap=True)
+    before = sample(job)
+    console.print(f"   untrained, it writes: {before[:70]!r} …")
+    console.print(f"[bold]4. Training[/]: {steps} steps of truncated backpropagation through time")
+    with progress(console, steps) as job.trainer.report:
+        history = job.trainer.run()
+    loss, zeroed = history.validation[-1][1], job.task.evaluate(memory=False)
+    after = sample(job)
+
+    rows = [*baselines.items(), ("LSTM", loss), ("LSTM, state zeroed", zeroed)]
+    console.print("[bold]5. Held-out loss[/]")
+    console.print(_table(rows))
+    best = min(baselines.values())
+    verdict = f"the LSTM beats all count tables: {loss:.3f} < {best:.3f}" if loss < best else (
+        f"the LSTM does not beat the best count table yet ({loss:.3f} against {best:.3f}): train it longer, --steps"
+    )  # fmt: skip
+    console.print(f"   {verdict}")
+    console.print(
+        f"   memory is worth {zeroed - loss:.3f} nats: with its state zeroed at every character the same model has {zeroed:.3f}"
+    )
+    console.print("[bold]6. Trained, it writes[/]")
+    console.print(after, markup=False)
+
+    draw(job, out, rows, history, baselines, before, after)
+    console.print(f"[bold]7. Look at it[/]: {out / 'index.html'}")
+
+
+def count_tables(job: CharLM) -> dict[str, float]:
+    """The held-out loss of each count table, in nats per character."""
+    names = {"unigram": 1, "bigram": 2, "interpolated trigram": 3}
+    V = len(job.vocabulary)
+    return {name: NGram(NGramConfig(V, order)).fit(job.training).loss(job.held_out) for name, order in names.items()}
+
+
+def sample(job: CharLM) -> str:
+    """What the model writes after a prompt."""
+    ids = job.model.generate(job.vocabulary.encode(PROMPT), SAMPLE, temperature=0.8)
+    return PROMPT + job.vocabulary.decode(ids)
+
+
+def draw(
+    job: CharLM,
+    out: Path,
+    rows: list[tuple[str, float]],
+    history: History,
+    baselines: dict[str, float],
+    before: str,
+    after: str,
+) -> None:
+    """Write the loss curve, the two graphs and the page that shows them all."""
+    viz.loss_curve(history.loss, history.validation, baselines, out / "loss_curve.png")
+    loss = job.task.loss(next(job.task.batches()))
+    step = ts.graph(loss, title="One training step")
+    cell = viz.lstm_step_graph(job.model.lstm)
+    for graph, name in ((step, "training_step"), (cell, "lstm_step")):
+        graph.save(out / f"{name}.svg")
+        graph.save(out / f"{name}.png")
+    table = [(name, f"{nats:.3f}", f"{nats / math.log(2):.3f}") for name, nats in rows]
+    viz.page(
+        "A language model, trained and drawn",
+        [
+            viz.Table("Held-out loss", ("model", "nats per character", "bits per character"), table),
+            viz.Picture("Loss while training", out / "loss_curve.png"),
+            viz.Sample("What the model wrote before training", before),
+            viz.Sample("What the model wrote after training", after),
+            viz.Picture("The graph of one training step", out / "training_step.svg"),
+            viz.Picture("Inside the LSTM: one step, opened", out / "lstm_step.svg"),
+        ],
+        out / "index.html",
+    )
+
+
+def _table(rows: list[tuple[str, float]]) -> Table:
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("model")
+    table.add_column("nats per character", justify="right")
+    table.add_column("bits per character", justify="right")
+    for name, nats in rows:
+        table.add_row(name, f"{nats:.3f}", f"{nats / math.log(2):.3f}")
+    return table
