@@ -27,9 +27,8 @@ def run(out: Path, *, steps: int, hidden: int, seed: int, device: str) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
     console.print("[bold]1. The text[/]: the language reference that every Python carries (pydoc_data.topics)")
-    console.print(
-        f"   {len(job.training):,} characters to learn from, {len(job.held_out):,} held out, {len(job.vocabulary)} different"
-    )
+    sizes = f"{len(job.training):,} characters to learn from, {len(job.held_out):,} held out"
+    console.print(f"   {sizes}, {len(job.vocabulary)} different")
     console.print("[bold]2. Count tables[/], fitted on the same text, judged on the same held-out text")
     baselines = count_tables(job)
     for name, loss in baselines.items():
@@ -52,8 +51,9 @@ def run(out: Path, *, steps: int, hidden: int, seed: int, device: str) -> None:
     )  # fmt: skip
     console.print(f"   {verdict}")
     console.print(
-        f"   memory is worth {zeroed - loss:.3f} nats: with its state zeroed at every character the same model has {zeroed:.3f}"
+        f"   memory is worth {zeroed - loss:.3f} nats: with its state zeroed at every character, the same model"
     )
+    console.print(f"   has a loss of {zeroed:.3f}")
     console.print("[bold]6. Trained, it writes[/]")
     console.print(after, markup=False)
 

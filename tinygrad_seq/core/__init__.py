@@ -23,4 +23,4 @@ __all__ = [
     "value",
 ]
 
-Tensor.backward = backward  # type: ignore[method-assign]  # the engine stands above the tensor
+setattr(Tensor, "backward", backward)  # noqa: B010  # the engine stands above the tensor

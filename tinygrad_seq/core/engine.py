@@ -215,8 +215,8 @@ def _check_written(op: Op) -> None:
         if type(source) is Leaf and source.written < op.number:
             name = f"{source.name!r} " if source.name else ""
             raise RuntimeError(
-                f"{type(op).__name__} needs the weight {name}of shape {source.shape} as it was in the forward pass, but "
-                "it was written into since (by an optimizer step or load_state_dict): call backward before that, or "
+                f"{type(op).__name__} needs the weight {name}of shape {source.shape} as it was in the forward pass, "
+                "but it was written into since (by an optimizer step or load_state_dict): call backward before that, or "
                 "run the forward pass again"
             )
 

@@ -45,7 +45,7 @@ class Op(Place):
     keeps: ClassVar[tuple[int, ...]] = ()
     names: ClassVar[tuple[str, ...]] = ()  # of the inputs, in `forward`
     kept: Any = None
-    _keep: ClassVar[Callable[[list[Any]], tuple[Any, ...]]]
+    _keep: ClassVar[Any]
 
     def __init_subclass__(cls) -> None:
         if "backward" not in vars(cls):  # a family of ops, not an op
@@ -107,7 +107,7 @@ class Op(Place):
     def _outputs(self, ys: tuple[Any, ...]) -> tuple[Tensor, ...]:
         if -1 in self.keeps:
             raise TypeError(f"{type(self).__name__} has several outputs: its backward cannot ask for `out`")
-        self.outputs = [Constant(y.shape, y.dtype) for y in ys]  # not the slots: they hold the op, and it would be a cycle
+        self.outputs = [Constant(y.shape, y.dtype) for y in ys]  # not the slots: they hold the op, a cycle
         return tuple(Tensor(y, Slot(self, k, y)) for k, y in enumerate(ys))
 
     def pull_back(self, g: Any, create_graph: bool) -> tuple[Any, ...]:

@@ -1,5 +1,7 @@
 """Tensor: an array, and its place in the graph."""
 
+from __future__ import annotations
+
 import itertools
 import math
 from collections.abc import Callable, Iterator

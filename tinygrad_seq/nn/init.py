@@ -47,7 +47,7 @@ def kaiming_uniform(p: Parameter) -> None:
 
 
 def kaiming_normal(p: Parameter) -> None:
-    """Normal with standard deviation √(2 / fan_in), for layers before a relu (He et al., 2015). p: (fan_out, fan_in)."""
+    """Normal with standard deviation √(2 / fan_in), before a relu (He et al., 2015). p: (fan_out, fan_in)."""
     normal(p, math.sqrt(2 / _fans(p)[1]))
 
 

@@ -94,8 +94,8 @@ class LSTM(Module):
     ) -> tuple[Tensor, LSTMState]:
         if x.ndim != 3 or x.shape[-1] != self.input_size:
             raise ValueError(
-                f"LSTM: f_t = σ(W_f x_t + U_f h_{{t-1}} + b_f) with W_f {(self.hidden_size, self.input_size)}: expected "
-                f"x of shape (B, T, {self.input_size}), got {x.shape}"
+                f"LSTM: f_t = σ(W_f x_t + U_f h_{{t-1}} + b_f) with W_f {(self.hidden_size, self.input_size)}: "
+                f"expected x of shape (B, T, {self.input_size}), got {x.shape}"
             )
         directions = self._directions()
         h_0, c_0 = self._zero_state(x, len(directions)) if state is None else state

@@ -367,7 +367,7 @@ def clip(x: Any, low: float | None = None, high: float | None = None) -> Any:
 def where(condition: Any, a: Any, b: Any) -> Any:
     """a where the condition (bool) holds, b elsewhere, broadcast."""
     condition = value(condition)
-    if getattr(condition, "dtype", None) != bool:
+    if getattr(getattr(condition, "dtype", None), "kind", None) != "b":
         raise TypeError(f"where: the condition is a bool array, got {getattr(condition, 'dtype', type(condition))}")
     return Where(condition)(a, b)
 

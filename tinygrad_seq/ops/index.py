@@ -1,4 +1,4 @@
-"""Reading and adding at places: indexing, take, gather, scatter, embedding. Each reading op has an adding one as its pair."""
+"""Reading and adding at places: indexing, take, gather, embedding. Each reading op has an adding one as its pair."""
 
 from typing import Any
 

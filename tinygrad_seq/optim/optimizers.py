@@ -1,6 +1,6 @@
 """Optimizers: SGD, Adam, AdamW, RMSprop. Each works on flat arrays of its own, one pass for all parameters.
 
-Parameters stay where they are; gradients are gathered into one flat array a step, and the change is taken away in place.
+Parameters stay where they are; gradients are gathered into one flat array a step, the change is taken away in place.
 """
 
 from collections.abc import Iterable, Sequence
@@ -78,7 +78,7 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """{name: NumPy array} of every buffer, step count and option, copied: what a checkpoint holds."""
-        state = {}
+        state: dict[str, Any] = {}
         for k, (group, flat) in enumerate(zip(self.param_groups, self._flat, strict=True)):
             state |= {f"{k}.{name}": np.asarray(value) for name, value in group.items() if name != "params"}
             state[f"{k}.steps"] = np.array(flat.steps)
@@ -238,7 +238,10 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019): p ← p - lr · (m̂ / (√v̂ + ε) + weight_decay · p)."""
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019): p ← p - lr · (m̂ / (√v̂ + ε) + weight_decay · p).
+
+    The decay is no part of the gradient, so it is not divided by √v̂.
+    """
 
     decoupled = True
 

@@ -21,7 +21,7 @@ def _forward(be: Any, x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, 
 
 
 def _backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, eps: float) -> Any:
-    (n, r, mean), (x, weight, bias) = tape, inputs
+    (n, r, mean), (x, weight, _) = tape, inputs
     g = g.reshape(n.shape)
     dweight = (g * n).sum(0) if needs[1] else None
     dbias = g.sum(0) if needs[2] else None
