@@ -84,14 +84,14 @@ class Backend:
     def scatter_add(self, shape: tuple[int, ...], index: Any, values: Array) -> Array:
         """Zeros of `shape`, with `values` added at `index`; an index that stands twice is added twice."""
         out = self.xp.zeros(shape, values.dtype)
-        if _is_basic(index):
+        if is_basic(index):
             out[index] = values
         else:
             self.xp.add.at(out, index, values)
         return out
 
 
-def _is_basic(index: Any) -> bool:
-    """Whether an index names no element twice: integers, slices, `...`, None."""
+def is_basic(index: Any) -> bool:
+    """Whether an index names no element twice and gives a view: integers, slices, `...`, None."""
     parts = index if isinstance(index, tuple) else (index,)
-    return all(part is None or part is Ellipsis or isinstance(part, int | slice) for part in parts)
+    return all(part is None or part is Ellipsis or isinstance(part, int | np.integer | slice) for part in parts)

@@ -52,7 +52,9 @@ def load(number: int) -> tuple[CupyBackend, type]:
     try:
         import cupy
     except ImportError as error:
-        raise RuntimeError(f"device 'cuda' needs CuPy, which is not installed: {INSTALL}") from error
+        if getattr(error, "name", None) == "cupy":
+            raise RuntimeError(f"device 'cuda' needs CuPy, which is not installed: {INSTALL}") from error
+        raise _without_libraries("CuPy is installed", error) from error
     if (cupy, number) not in _loaded:
         _check_gpu(cupy, number)
         _loaded[cupy, number] = CupyBackend(cupy, number)
@@ -82,8 +84,14 @@ def _check_gpu(cupy: Any, number: int) -> None:
         with cupy.cuda.Device(number):
             one = cupy.ones((2, 2), np.float32)
             (one + one) @ one  # an elementwise kernel needs NVRTC, a product cuBLAS
-    except (ImportError, RuntimeError, OSError) as error:
-        raise RuntimeError(
-            f"device 'cuda': a GPU is there, but CUDA's libraries are missing ({error}); "
-            "install them: pip install 'cupy-cuda13x[ctk]' (or 'cupy-cuda12x[ctk]')"
-        ) from error
+    except (cupy.cuda.runtime.CUDARuntimeError, MemoryError) as error:  # busy, full, or too old for this CuPy
+        raise RuntimeError(f"device 'cuda:{number}': the GPU is there, but cannot be used ({error})") from error
+    except Exception as error:  # CuPy has many for this: ImportError, RuntimeError, OSError, CompileException
+        raise _without_libraries("a GPU is there", error) from error
+
+
+def _without_libraries(what: str, error: Exception) -> RuntimeError:
+    return RuntimeError(
+        f"device 'cuda': {what}, but CUDA's libraries are missing ({error}); "
+        "install them: pip install 'cupy-cuda13x[ctk]' (or 'cupy-cuda12x[ctk]')"
+    )

@@ -132,13 +132,13 @@ def walk(
                 for slot in slots:
                     g_k = arriving.pop(slot)
                     if slot.hooks or slot.keeps_grad:
-                        g_k = _notice(slot, g_k, create_graph)
+                        g_k = _notice(slot, g_k, create_graph, targets is None)
                     if slot in wanted:
                         found[slot] = g_k
                     g[slot.index] = g_k
             else:
                 if op.hooks or op.keeps_grad:
-                    g = _notice(op, g, create_graph)
+                    g = _notice(op, g, create_graph, targets is None)
                 if wanted and op in wanted:
                     found[op] = g
             if op.number == oldest:  # the oldest target: what it was made from is nobody's question
@@ -174,11 +174,11 @@ def _accumulate(place: Any, g: Any, create_graph: bool) -> None:
         place.grad = Tensor(place.grad.data + value(g))
 
 
-def _notice(place: Any, g: Any, create_graph: bool) -> Any:
+def _notice(place: Any, g: Any, create_graph: bool, gathers: bool) -> Any:
     """What hooks and `retain_grad` ask for, once all of an op's gradient has arrived."""
     if place.hooks:
         g = _call_hooks(place, g, create_graph)
-    if place.keeps_grad:
+    if place.keeps_grad and gathers:
         _accumulate(place, g, create_graph)
     return g
 
@@ -212,11 +212,14 @@ def _as_dtype(g: Any, dtype: Any) -> Any:
 def _check_written(op: Op) -> None:
     for k in op.keeps:
         source = op.sources[k] if k >= 0 else None
+        while source is not None and type(source) is not Leaf:  # W.T and W[0] are W's memory
+            maker = source.op if type(source) is Slot else source
+            source = maker.sources[0] if maker.views else None
         if type(source) is Leaf and source.written < op.number:
             name = f"{source.name!r} " if source.name else ""
             raise RuntimeError(
                 f"{type(op).__name__} needs the weight {name}of shape {source.shape} as it was in the forward pass, "
-                "but it was written into since (by an optimizer step or load_state_dict): call backward before that, or "
+                "but it was written into since, by an optimizer step or load_state_dict: call backward before, or "
                 "run the forward pass again"
             )
 

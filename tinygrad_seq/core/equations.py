@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .op import Op, Slot
+from .op import Op, Slot, same_kind
 from .state import scope
 from .tensor import Tensor
 
@@ -101,8 +101,9 @@ def _with_shapes(error: Exception, code: Any, name: str) -> Exception:
             found, path = getattr(found, part, None), f"{path}.{part}"
         if isinstance(found, Tensor):
             shapes[path] = found.shape
-    return type(error)(
-        f"{name}: {line}\n    with {', '.join(f'{path} {shape}' for path, shape in shapes.items())}\n    {error}"
+    return same_kind(
+        error,
+        f"{name}: {line}\n    with {', '.join(f'{path} {shape}' for path, shape in shapes.items())}\n    {error}",
     )
 
 

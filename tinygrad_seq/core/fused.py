@@ -95,6 +95,8 @@ class FusedOp(Op):
 class Same(Op):
     """x, as a node of its own: one use of x told apart from all others."""
 
+    views = True
+
     def forward(self, be: Any, x: Any) -> Any:
         return x
 

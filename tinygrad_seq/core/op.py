@@ -35,6 +35,7 @@ class Op(Place):
     forward: ClassVar[Callable[..., Any]]
     backward: ClassVar[Callable[..., Any]]
     broadcasts = False  # inputs may be stretched to the output's shape
+    views = False  # outputs may share the memory of the first input
     number: Any = None  # not applied yet, or applied where no gradient was wanted
     shape: Any = None
     dtype: Any = None
@@ -170,4 +171,9 @@ def explain(op: Op, arrays: list[Any], error: Exception) -> Exception:
         f"{name} {a.shape} {a.dtype}" if hasattr(a, "dtype") else f"{name} = {a!r}"
         for name, a in zip(names, arrays, strict=False)
     )
-    return type(error)(f"{type(op).__name__} of {shapes}: {error}")
+    return same_kind(error, f"{type(op).__name__} of {shapes}: {error}")
+
+
+def same_kind(error: Exception, text: str) -> Exception:
+    """An error of the same kind with another text: NumPy's own kinds are not made from a text alone."""
+    return next(kind for kind in (ValueError, TypeError, IndexError, AttributeError) if isinstance(error, kind))(text)

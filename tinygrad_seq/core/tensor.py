@@ -132,12 +132,14 @@ class Tensor:
     # -- its gradient
 
     @property
-    def grad(self) -> "Tensor | None":
+    def grad(self) -> Tensor | None:
         return None if self.place is None else self.place.grad
 
     @grad.setter
-    def grad(self, g: "Tensor | None") -> None:
+    def grad(self, g: Tensor | None) -> None:
         if self.place is None:
+            if g is None:  # forgetting what a frozen weight does not have
+                return
             raise ValueError("this tensor has no gradient: it was made without requires_grad=True")
         if g is not None and g.shape != self.shape:
             raise ValueError(f"a gradient has its tensor's shape: expected {self.shape}, got {g.shape}")
@@ -150,7 +152,7 @@ class Tensor:
         if type(self.place) is not Leaf:
             self.place.keeps_grad = True
 
-    def register_hook(self, function: Callable[["Tensor"], "Tensor | None"]) -> Hook:
+    def register_hook(self, function: Callable[[Tensor], Tensor | None]) -> Hook:
         """Call `function` with this tensor's whole gradient in each backward pass; what it returns takes its place.
 
         >>> import tinygrad_seq as ts
@@ -168,7 +170,7 @@ class Tensor:
         self.place.hooks.append(function)
         return Hook(self.place.hooks, function)
 
-    def detach(self) -> "Tensor":
+    def detach(self) -> Tensor:
         """The same array, as a constant: no gradient flows through it."""
         out = Tensor(self.data)
         if self.name is not None:
@@ -210,7 +212,7 @@ class Tensor:
             raise TypeError("a tensor of shape () has no length")
         return self.shape[0]
 
-    def __iter__(self) -> Iterator["Tensor"]:
+    def __iter__(self) -> Iterator[Tensor]:
         return (self[k] for k in range(len(self)))
 
     def __hash__(self) -> int:  # `==` compares elements; a tensor is found again by itself
@@ -223,7 +225,7 @@ class Tensor:
         notes += ["requires_grad=True"] if self.requires_grad else []
         return f"tensor({', '.join([values, *notes])})"
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Tensor":
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self.place is not None and type(self.place) is not Leaf:
             raise ValueError("only leaves and constants can be copied deeply; use .detach() first")
         copy = memo[id(self)] = type(self)(self.data.copy())
@@ -347,8 +349,9 @@ def tensor(data: Any, dtype: Any = None, device: str | None = None, requires_gra
             raise ValueError(f"tensor: expected rows of equal length: {error}") from error
         if dtype is None and array.dtype == np.float64:
             dtype = np.float32
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"tensor: expected floating-point numbers, integers or booleans, got {array.dtype}")
+    for kind in (array.dtype, array.dtype if dtype is None else np.dtype(dtype)):
+        if kind.kind not in "fiub":
+            raise TypeError(f"tensor: expected floating-point numbers, integers or booleans, got {kind}")
     there = here if device is None else backend_for(device)
     if there is not here:
         array = there.from_numpy(here.to_numpy(array))

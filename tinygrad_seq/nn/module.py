@@ -176,6 +176,7 @@ def _children(module: Module) -> Iterator[tuple[str, Any]]:
 
 def _parts(whole: Any, prefix: str = "", above: tuple[int, ...] = ()) -> Iterator[tuple[str, Any]]:
     """(path, part) of every tensor and module inside, through lists and dicts, shared ones each time."""
+    above = (*above, id(whole))
     if isinstance(whole, list | tuple):
         items: Any = enumerate(whole)
     else:
@@ -185,7 +186,7 @@ def _parts(whole: Any, prefix: str = "", above: tuple[int, ...] = ()) -> Iterato
         if isinstance(part, Tensor | Module):
             yield path, part
         if isinstance(part, Module | list | tuple | dict) and id(part) not in above:
-            yield from _parts(part, f"{path}.", (*above, id(whole)))
+            yield from _parts(part, f"{path}.", above)
 
 
 def _moved(array: Any, target: Any, to_device: bool) -> Any:

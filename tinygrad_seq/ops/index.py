@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 
 from ..backend import backend_of
+from ..backend.base import is_basic
 from ..core import Op, Tensor, value
 from .shape import reshape
 
 
 class GetItem(Op):
     def __init__(self, index: Any) -> None:
-        self.index = index
+        self.index, self.views = index, is_basic(index)
 
     def forward(self, be: Any, x: Any) -> Any:
         return x[self.index]

@@ -44,6 +44,8 @@ class Sum(Op):
 
 
 class BroadcastTo(Elementwise):
+    views = True
+
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.to = shape
 

@@ -11,6 +11,8 @@ from ..core import Op, value
 
 
 class Reshape(Op):
+    views = True
+
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.to = shape
 
@@ -22,6 +24,8 @@ class Reshape(Op):
 
 
 class Transpose(Op):
+    views = True
+
     def __init__(self, axes: tuple[int, ...]) -> None:
         self.axes = axes
 
@@ -33,6 +37,8 @@ class Transpose(Op):
 
 
 class SwapAxes(Op):
+    views = True
+
     def __init__(self, axis1: int, axis2: int) -> None:
         self.axis1, self.axis2 = axis1, axis2
 
@@ -60,6 +66,8 @@ class Concatenate(Op):
 class Split(Op):
     """One tensor cut along an axis; the pair of Concatenate."""
 
+    views = True
+
     def __init__(self, cuts: tuple[int, ...], axis: int) -> None:
         self.cuts, self.axis = cuts, axis
 
@@ -85,6 +93,8 @@ class Stack(Op):
 
 class Unstack(Op):
     """The parts along an axis, without it; the pair of Stack."""
+
+    views = True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis

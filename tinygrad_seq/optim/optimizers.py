@@ -26,9 +26,6 @@ class Optimizer:
     buffers: tuple[str, ...] = ()  # flat arrays that last from step to step
 
     def __init__(self, params: Iterable[Any], **options: float) -> None:
-        for name, value in options.items():
-            if not np.isfinite(value) or value < 0:
-                raise ValueError(f"{type(self).__name__}: {name} is a number of at least 0, got {value}")
         given = list(params)
         if not given:
             raise ValueError(f"{type(self).__name__}: expected parameters, got none: pass model.parameters()")
@@ -39,6 +36,9 @@ class Optimizer:
             unknown = set(group) - {"params", *options}
             if unknown:
                 raise ValueError(f"{type(self).__name__} has no option {sorted(unknown)}; it has {sorted(options)}")
+            for name, value in (options | group).items():
+                if name != "params" and not (np.isfinite(value) and value >= 0):
+                    raise ValueError(f"{type(self).__name__}: {name} is a number of at least 0, got {value}")
             members = list(group["params"])
             for p in members:
                 if not isinstance(p, Tensor) or not p.requires_grad:
@@ -87,25 +87,34 @@ class Optimizer:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave; the parameters must be the same, in the same order."""
-        for k, flat in enumerate(self._flat):
-            size = sum(p.size for p in flat.params)
-            for name in self.buffers:
-                array = state.get(f"{k}.{name}")
-                if array is not None and array.shape != (size,):
-                    raise ValueError(
-                        f"optimizer state: {name} of group {k} has {array.size} numbers, the parameters have {size}: "
-                        "it is of another model"
-                    )
-            if f"{k}.steps" not in state or len(state[f"{k}.steps"]) != len(flat.params):
-                raise ValueError(f"optimizer state: group {k} is missing or of other parameters")
+        """Go on from what `state_dict` gave; the parameters must be the same, in the same order.
+
+        Raises:
+            ValueError: listing every name that is missing, unexpected or of another shape; nothing is changed then.
+        """
+        expected: dict[str, tuple[int, ...]] = {}
+        for k, (group, flat) in enumerate(zip(self.param_groups, self._flat, strict=True)):
+            expected |= {f"{k}.{name}": () for name in group if name != "params"}
+            expected[f"{k}.steps"] = (len(flat.params),)
+            buffers = {f"{k}.{name}": (sum(p.size for p in flat.params),) for name in self.buffers}
+            if np.any(state.get(f"{k}.steps", 0)) or any(name in state for name in buffers):  # there are none at first
+                expected |= buffers
+        wrong = [f"missing: {name} {shape}" for name, shape in expected.items() if name not in state]
+        wrong += [
+            f"wrong shape: {name}: expected {shape}, got {np.shape(state[name])}"
+            for name, shape in expected.items()
+            if name in state and np.shape(state[name]) != shape
+        ]
+        wrong += [f"unexpected: {name} {np.shape(array)}" for name, array in state.items() if name not in expected]
+        if wrong:
+            raise ValueError(f"load_state_dict of {type(self).__name__}:\n  " + "\n  ".join(wrong))
         for k, (group, flat) in enumerate(zip(self.param_groups, self._flat, strict=True)):
             group.update({name: state[f"{k}.{name}"].item() for name in group if f"{k}.{name}" in state})
             flat.steps = [int(n) for n in state[f"{k}.steps"]]
             flat.allocate()
             for name in self.buffers:
-                if f"{k}.{name}" in state:
-                    flat.arrays[name][...] = flat.backend.from_numpy(state[f"{k}.{name}"])
+                given = f"{k}.{name}" in state
+                flat.arrays[name][...] = flat.backend.from_numpy(state[f"{k}.{name}"]) if given else 0
 
 
 class _Flat:

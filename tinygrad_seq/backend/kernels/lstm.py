@@ -9,15 +9,6 @@ from typing import Any
 from ..base import Kernel
 
 IFOG = [0, 1, 3, 2]  # from PyTorch's order i, f, g, o, and back
-SMALL = 1_000_000  # OpenBLAS packs nothing below this M·N·K: 66 -> 103 GFLOP/s a core
-
-
-def blocks(M: int, N: int, K: int) -> int:
-    """Into how many rows of blocks a product is cut, so that each is small."""
-    k = 1
-    while (M // k) * N * K >= SMALL and M // k % 2 == 0:
-        k *= 2
-    return k
 
 
 def gates_first(a: Any, H: int) -> Any:
@@ -46,12 +37,10 @@ def forward(
     hx1[:, -1] = 1
     gates, c, tanh_c = (be.empty(s, x.dtype) for s in [(T, 4 * H, B), (T + 1, H, B), (T, H, B)])
     hx1[0, :H], c[0] = h_0.T, c_0.T
-    k = blocks(4 * H, B, H + D + 1)
-    M, blocked = M.reshape(k, 4 * H // k, -1), gates.reshape(T, k, 4 * H // k, B)
     product = be.empty((H, B), x.dtype)
     for t in range(T):
         a, h_t, c_t = gates[t], hx1[t + 1, :H], c[t + 1]
-        xp.matmul(M, hx1[t], out=blocked[t])
+        xp.matmul(M, hx1[t], out=a)
         xp.tanh(a, out=a)
         s = a[: 3 * H]
         s *= 0.5
@@ -82,8 +71,6 @@ def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool,
         dy = (steps[::-1] if reverse else steps).copy()
         if dead is not None:
             dy *= ~dead[:, None, :]
-    k = blocks(H, B, 4 * H)
-    UT, blocked = UT.reshape(k, H // k, 4 * H), dh.reshape(k, H // k, B)
     t1, t2, s1 = be.empty((H, B), x.dtype), be.empty((H, B), x.dtype), be.empty((3 * H, B), x.dtype)
     mul, sub = xp.multiply, xp.subtract
     for t in reversed(range(T)):
@@ -116,7 +103,7 @@ def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool,
             a *= ~dead[t]
             dc *= ~dead[t]
             dc += past_c
-        xp.matmul(UT, a, out=blocked)
+        xp.matmul(UT, a, out=dh)
         if dead is not None:
             dh += past_h
     # All weight gradients are one product: every step's gates by every step's [h; x; 1].
