@@ -103,6 +103,7 @@ def walk(
     found: dict[Any, Any] = {}
     wanted = set(targets or ())
     # Nothing older than the oldest target depends on one. A leaf (number: inf) is never visited.
+    last_write = _Writes.last
     oldest = min(max((place.number for place in wanted), default=sys.maxsize), sys.maxsize)
 
     def arrive(place: Any, g: Any) -> None:
@@ -131,27 +132,30 @@ def walk(
                 slots, g = g, [None] * len(op.outputs)
                 for slot in slots:
                     g_k = arriving.pop(slot)
-                    if slot.hooks or slot.keeps_grad:
+                    if slot.hooks is not None:
                         g_k = _notice(slot, g_k, create_graph, targets is None)
                     if slot in wanted:
                         found[slot] = g_k
                     g[slot.index] = g_k
             else:
-                if op.hooks or op.keeps_grad:
+                if op.hooks is not None:
                     g = _notice(op, g, create_graph, targets is None)
                 if wanted and op in wanted:
                     found[op] = g
             if op.number == oldest:  # the oldest target: what it was made from is nobody's question
                 continue
-            if op.number > _Writes.last:  # made before some array was written into
+            if op.number > last_write:  # made before some array was written into
                 _check_written(op)
-            for source, g_k in zip(op.sources, op.pull_back(g, create_graph), strict=True):
+            gs = op.pull_back(g, create_graph)
+            if len(gs) != len(op.sources):
+                raise ValueError(f"{type(op).__name__}.backward gave {len(gs)} gradients for {len(op.sources)} inputs")
+            for source, g_k in zip(op.sources, gs):  # noqa: B905  # `strict` costs 0.1 µs an op
                 if source is not None and g_k is not None:
                     if g_k.shape != source.shape:
                         g_k = _fit(g_k, source.shape, op)
                     arrive(source, g_k)
             if not retain:
-                op.release()
+                op.kept = None  # structure, shapes and names stay, for pictures
         for place, g in arriving.items():
             if type(place) is Leaf and (targets is None or place in wanted):
                 g = _as_dtype(g, place.dtype)

@@ -22,7 +22,7 @@ class Equation(NamedTuple):
 
     id: str  # "lstm.f"
     symbol: str  # the left side as a person writes it: "fₜ"
-    latex: str  # r"f_t = \\sigma(W_f x_t + U_f h_{t-1} + b_f)"
+    latex: str  # r"f_t = \sigma(W_f x_t + U_f h_{t-1} + b_f)"
     text: str  # the same for a terminal: "f_t = σ(W_f x_t + U_f h_{t-1} + b_f)"
 
 
@@ -39,7 +39,7 @@ BLOCKS: dict[str, Block] = {}
 
 
 def equations(name: str, **latex: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Make a function an equation block: it is registered, its symbols name the nodes, its errors show the shapes.
+    r"""Make a function an equation block: it is registered, its symbols name the nodes, its errors show the shapes.
 
     Args:
         name: of the block; the equation of the field `f_t` has the id "name.f".
@@ -49,7 +49,7 @@ def equations(name: str, **latex: str) -> Callable[[Callable[..., Any]], Callabl
     >>> import tinygrad_seq as ts
     >>> class Step(NamedTuple):
     ...     h_t: ts.Tensor
-    >>> @ts.equations("leaky", h_t=r"h_t = \\\\tanh(a h_{t-1} + x_t)")
+    >>> @ts.equations("leaky", h_t=r"h_t = \tanh(a h_{t-1} + x_t)")
     ... def leaky(x_t, h_prev, a):
     ...     h_t = ts.ops.tanh(a * h_prev + x_t)
     ...     return Step(h_t)

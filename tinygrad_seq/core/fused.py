@@ -20,8 +20,6 @@ class FusedOp(Op):
 
     kernel: ClassVar[str]
     definition: ClassVar[Callable[..., Any]]
-    inputs: list[Any] | None = None
-    tape: Any = None
 
     def __init__(self, **static: Any) -> None:
         self.static = static
@@ -44,7 +42,7 @@ class FusedOp(Op):
             return tuple(map(Tensor, ys)) if type(ys) is tuple else Tensor(ys)
         self.number, self.sources, self.scope = next_number(), sources, state.scope
         self.constants = [mark(x) for x in inputs]
-        self.inputs, self.tape = arrays, tape
+        self.kept = [arrays, tape]
         if type(ys) is tuple:
             return self._outputs(ys)
         self.shape, self.dtype = ys.shape, ys.dtype
@@ -55,21 +53,22 @@ class FusedOp(Op):
         return tuple(range(len(self.sources)))
 
     def pull_back(self, g: Any, create_graph: bool) -> tuple[Any, ...]:
-        if self.inputs is None:
+        if self.kept is None:
             raise spent(self)
+        inputs, tape = self.kept
         needs = [place is not None for place in self.sources]
         if not create_graph:
-            backend = backend_of(*self.inputs)
+            backend = backend_of(*inputs)
             kernel = backend.kernels[self.kernel]
-            tape, self.tape = self.tape, None  # given away: the kernel may write over it
+            self.kept[1] = None  # given away: the kernel may write over it
             if tape is None:  # a second walk over a retained graph
-                tape = kernel.forward(backend, *self.inputs, **self.static)[1]
-            gs = kernel.backward(backend, tape, self.inputs, g, needs, **self.static)
+                tape = kernel.forward(backend, *inputs, **self.static)[1]
+            gs = kernel.backward(backend, tape, inputs, g, needs, **self.static)
             return gs if type(gs) is tuple else (gs,)
         # Its own uses of its inputs, told from all other uses, so that the inner walk ends here.
         here = [
             same(Tensor(x, place)) if place is not None else x
-            for x, place in zip(self.inputs, self.sources, strict=True)
+            for x, place in zip(inputs, self.sources, strict=True)
         ]
         outputs = self.definition(*here, **self.static)
         if isinstance(outputs, tuple):
@@ -87,9 +86,6 @@ class FusedOp(Op):
             )
         )
         return tuple(next(found) if need else None for need in needs)
-
-    def release(self) -> None:
-        self.inputs = self.tape = None
 
 
 class Same(Op):

@@ -94,8 +94,13 @@ class Op(Place):
         self.number = next_number()
         self.sources = sources
         self.scope = state.scope
-        if constant:
-            self.constants = [None if place is not None else mark(x) for x, place in zip(inputs, sources, strict=True)]
+        if constant:  # not by a comprehension: 0.5 µs
+            self.constants = constants = []
+            for x in inputs:
+                if isinstance(x, Tensor):
+                    constants.append(None if x.place is not None else x.constant or x.as_constant())
+                else:
+                    constants.append(Constant(x.shape, x.dtype) if hasattr(x, "dtype") else x)
         if type(y) is tuple:
             self.kept = self._keep(arrays)
             return self._outputs(y)
@@ -121,10 +126,6 @@ class Op(Place):
             kept = [v if place is None else Tensor(v, place) for v, place in zip(kept, places, strict=True)]
         gs = self.backward(g, *kept)
         return gs if type(gs) is tuple else (gs,)
-
-    def release(self) -> None:
-        """Let go of the arrays; structure, shapes and names stay, for pictures."""
-        self.kept = None
 
 
 class Slot(Place):

@@ -33,7 +33,7 @@ class Place:
     name: str | None = None  # what a person calls it
     equation: Any = None  # of the block that it is a symbol of
     grad: Any = None  # kept for leaves, and where somebody asked for it
-    hooks: Any = None  # functions of the gradient
+    hooks: Any = None  # functions of the gradient; a list, if also empty, tells the engine to stop here
     keeps_grad = False
 
 
@@ -151,6 +151,7 @@ class Tensor:
             raise ValueError("retain_grad: this tensor has no gradient: nothing it was made from requires one")
         if type(self.place) is not Leaf:
             self.place.keeps_grad = True
+            self.place.hooks = self.place.hooks or []  # the engine looks here alone
 
     def register_hook(self, function: Callable[[Tensor], Tensor | None]) -> Hook:
         """Call `function` with this tensor's whole gradient in each backward pass; what it returns takes its place.
