@@ -252,7 +252,9 @@ class _Check:
         if not np.isfinite(a).all():
             return "a division by zero, a logarithm of zero or an overflow in backward"
         if not a.any() and order == 1:
-            return "no gradient flows: the op does not see its input as a tensor (.data, value(), detach), or returns None"
+            return (
+                "no gradient flows: the op does not see its input as a tensor (.data, value(), detach), or returns None"
+            )
         if not a.any():
             return (
                 "no gradient flows through the gradient: backward uses an array hidden on self, value() or .data, which "
@@ -410,9 +412,7 @@ def _grad(
     graphed = [(y, backend_of(y.data).from_numpy(w)) for y, w in zip(ys, weights, strict=True) if y.requires_grad]
     if not graphed or not xs:
         return [Tensor(backend_of(x.data).xp.zeros_like(x.data)) for x in xs]
-    return list(
-        grad([y for y, _ in graphed], list(xs), [Tensor(w) for _, w in graphed], create_graph=create_graph)
-    )
+    return list(grad([y for y, _ in graphed], list(xs), [Tensor(w) for _, w in graphed], create_graph=create_graph))
 
 
 def _uses_fused(outputs: Sequence[Tensor]) -> bool:

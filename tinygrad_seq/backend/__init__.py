@@ -7,7 +7,7 @@ import numpy as np
 from .base import Array, Backend, Kernel
 from .numpy_backend import NumpyBackend
 
-__all__ = ["Array", "Backend", "Kernel", "backend_for", "backend_of"]
+__all__ = ["Array", "Backend", "Kernel", "backend_for", "backend_of", "is_device"]
 
 _numpy = NumpyBackend()
 _by_type: dict[type, Backend] = {np.ndarray: _numpy}  # CuPy adds itself when it is first asked for
@@ -27,6 +27,15 @@ def backends_among(arrays: Any) -> list[Backend]:
     """Every backend that holds one of `arrays`, each once."""
     found = [find(type(array)) for array in arrays]
     return [backend for k, backend in enumerate(found) if backend is not None and backend not in found[:k]]
+
+
+def is_device(target: Any) -> bool:
+    """Whether `.to(target)` means a device: a text that is no dtype's name."""
+    try:
+        np.dtype(target)
+    except TypeError:
+        return True
+    return False
 
 
 def backend_for(device: str | None) -> Backend:

@@ -91,10 +91,12 @@ def train_char_lm(
         console, trainer = Console(), job.trainer
         if resume:
             done = f"step {trainer.step}" if trainer.step else "step 0: no checkpoint there yet"
-            console.print(f"going on in {out} from {done}")
+            console.print(f"going on in {out} from {done}", soft_wrap=True)
         with progress(console, steps) as trainer.report:
             history = trainer.run()
-        console.print(f"validation loss {history.validation[-1][1]:.4f} nats per character; checkpoints in {out}")
+        console.print(
+            f"validation loss {history.validation[-1][1]:.4f} nats per character; checkpoints in {out}", soft_wrap=True
+        )
 
     _say_errors(run)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 import tinygrad_seq as ts
 
+from ..backend import backend_for
 from ..data import CharVocabulary, pydoc_topics, read_text, split
 from ..models import LanguageModel, LanguageModelConfig
 from ..optim import schedules
@@ -53,6 +54,7 @@ def char_lm(
     text = pydoc_topics() if data is None else read_text(data)
     vocabulary = CharVocabulary.from_text(text)
     training, held_out = (vocabulary.encode(part) for part in split(text))
+    backend_for(device)  # before anything is built: a device that is not there is the first thing to know
     ts.seed(seed)
     config = LanguageModelConfig(len(vocabulary), hidden, layers, dropout)
     model = LanguageModel(config)

@@ -67,8 +67,7 @@ class FusedOp(Op):
             return gs if type(gs) is tuple else (gs,)
         # Its own uses of its inputs, told from all other uses, so that the inner walk ends here.
         here = [
-            same(Tensor(x, place)) if place is not None else x
-            for x, place in zip(inputs, self.sources, strict=True)
+            same(Tensor(x, place)) if place is not None else x for x, place in zip(inputs, self.sources, strict=True)
         ]
         outputs = self.definition(*here, **self.static)
         if isinstance(outputs, tuple):

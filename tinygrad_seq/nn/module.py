@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import backend_for, backend_of
+from ..backend import backend_for, backend_of, is_device
 from ..core import Leaf, Parameter, Tensor
 from ..core.state import Scope, state
 from ..core.tensor import mark_written
@@ -87,7 +87,7 @@ class Module:
 
         Tensors that are constants (a table of positions, say) follow to a device, and to a dtype if they are floating.
         """
-        moves = isinstance(target, str) and (target == "cpu" or target.startswith("cuda"))
+        moves = is_device(target)
         if moves:
             backend_for(target)
         elif np.dtype(target).kind != "f":

@@ -70,7 +70,6 @@ class LSTM(Module):
             raise ValueError(f"LSTM: dropout is a probability, 0 <= dropout < 1, got {dropout}")
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bidirectional, self.dropout = bidirectional, dropout
-        bound = hidden_size**-0.5
         for suffix, size in self._directions():
             shapes = {
                 "weight_ih": (4 * hidden_size, size),
@@ -80,6 +79,7 @@ class LSTM(Module):
             }
             for name, shape in shapes.items():
                 p = new_parameter(*shape)
+                bound = hidden_size**-0.5
                 init.uniform(p, -bound, bound)
                 setattr(self, f"{name}_{suffix}", p)
 

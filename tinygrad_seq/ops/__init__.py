@@ -45,7 +45,7 @@ from .index import embedding, gather, getitem, scatter_add, take
 from .linalg import einsum, linear, matmul, outer
 from .loss import binary_cross_entropy_with_logits, cross_entropy, kl_div, mse_loss
 from .normalization import layer_norm, rms_norm
-from .recurrent import LSTMState, LSTMStep, lstm, lstm_step, scan
+from .recurrent import LSTMState, LSTMStep, lstm, lstm_gates, lstm_step, scan
 from .reduce import argmax, broadcast_to, cumsum, logsumexp, max, mean, min, prod, std, sum, var
 from .shape import (
     concatenate,
@@ -105,6 +105,7 @@ __all__ = [
     "logical_or",
     "logsumexp",
     "lstm",
+    "lstm_gates",
     "lstm_step",
     "matmul",
     "max",

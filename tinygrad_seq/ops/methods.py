@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..backend import backend_for, backend_of
+from ..backend import backend_for, backend_of, is_device
 from ..core import Op, Tensor
 from . import elementwise, index, linalg, reduce, shape, softmax
 
@@ -28,7 +28,7 @@ def to(x: Tensor, target: Any) -> Tensor:
     >>> ts.tensor([1, 2]).to("float64").dtype
     dtype('float64')
     """
-    if isinstance(target, str) and (target == "cpu" or target.startswith("cuda")):
+    if is_device(target):
         backend = backend_for(target)
         return x if backend is backend_of(x.data) else ToDevice(target)(x)
     return x if x.dtype == target else elementwise.astype(x, target)

@@ -1,0 +1,738 @@
+"""The table of operations: what each computes, said in NumPy, and on which inputs it is tried.
+
+Every name in `tinygrad_seq.ops.__all__` has a row, and every row passes every check of `test_cases.py`: values against
+NumPy, gradients to the second order, dtypes, memory layouts, backends. An empty array, a 0-d array or a pair of shapes that
+broadcasts is a row of its own.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import special
+
+import tinygrad_seq as ts
+from tinygrad_seq import ops
+
+Array = np.ndarray
+
+
+class Input(NamedTuple):
+    """How to make one input."""
+
+    kind: str
+    shape: tuple[int, ...] = ()
+    given: Any = None
+
+    def make(self, rng: np.random.Generator) -> Any:
+        x = rng.standard_normal(self.shape)
+        if self.kind == "given":
+            return np.asarray(self.given)
+        if self.kind == "apart":  # no two equal, none at 0 or ½: where an op has a corner, no step of ε reaches it
+            return rng.permutation(x.size).reshape(self.shape) - x.size / 2 + 0.3
+        if self.kind == "positive":
+            return np.abs(x) + 0.3
+        if self.kind == "nonzero":
+            return np.where(x < 0, x - 0.3, x + 0.3)
+        if self.kind == "probabilities":
+            return special.softmax(x, -1)
+        if self.kind == "integers":
+            return rng.integers(0, self.given, self.shape)
+        return x
+
+
+def any_(*shape: int) -> Input:
+    return Input("any", shape)
+
+
+def apart(*shape: int) -> Input:
+    return Input("apart", shape)
+
+
+def positive(*shape: int) -> Input:
+    return Input("positive", shape)
+
+
+def nonzero(*shape: int) -> Input:
+    return Input("nonzero", shape)
+
+
+def probabilities(*shape: int) -> Input:
+    return Input("probabilities", shape)
+
+
+def integers(below: int, *shape: int) -> Input:
+    return Input("integers", shape, below)
+
+
+def given(values: Any) -> Input:
+    return Input("given", np.shape(values), values)
+
+
+class Row(NamedTuple):
+    """One operation on one choice of inputs."""
+
+    op: str  # its name in tinygrad_seq.ops
+    inputs: tuple[Input, ...]
+    run: Callable[..., Any]  # on tensors
+    numpy: Callable[..., Any]  # the same on arrays
+    variant: str = ""
+    order: int = 2  # to which gradients are checked numerically; 0: there are none
+    fused: bool = False  # checked against its definition, too
+    corner: Any = None  # the gradient of the sum, where a numeric one would step over a corner
+    reads: bool = False  # the host must know values, such as how many are True: allowed to wait for the GPU
+
+    @property
+    def id(self) -> str:
+        shapes = ",".join("x".join(map(str, i.shape)) or "0d" for i in self.inputs)
+        return "-".join(part for part in (self.op, self.variant, shapes) if part).replace(" ", "_")
+
+    def arrays(self, dtype: Any = np.float64) -> list[Any]:
+        rng = np.random.default_rng(7)
+        made = [i.make(rng) for i in self.inputs]
+        return [a.astype(dtype) if a.dtype.kind == "f" else a for a in made]
+
+
+ROWS: list[Row] = []
+
+
+def row(op: str, inputs: Any, run: Any, numpy: Any, variant: str = "", **flags: Any) -> None:
+    inputs = (inputs,) if isinstance(inputs, Input) else tuple(inputs)
+    ROWS.append(Row(op, inputs, run, numpy, variant, **flags))
+
+
+# -- each element by itself
+
+ANY_SHAPE: list[tuple[int, ...]] = [(2, 3), (), (1,), (0,), (2, 0, 3), (2, 1, 2)]
+
+for name, kind, numpy in [
+    ("abs", apart, np.abs),
+    ("cos", any_, np.cos),
+    ("erf", any_, special.erf),
+    ("exp", any_, np.exp),
+    ("gelu", any_, lambda x: x * special.ndtr(x)),
+    ("log", positive, np.log),
+    ("neg", any_, np.negative),
+    ("relu", apart, lambda x: np.maximum(x, 0)),
+    ("sigmoid", any_, special.expit),
+    ("silu", any_, lambda x: x * special.expit(x)),
+    ("sin", any_, np.sin),
+    ("softplus", any_, lambda x: np.logaddexp(x, 0)),
+    ("sqrt", positive, np.sqrt),
+    ("tanh", any_, np.tanh),
+]:
+    for shape in ANY_SHAPE:
+        row(name, kind(*shape), getattr(ops, name), numpy)
+
+for shape in ANY_SHAPE:
+    row(
+        "gelu",
+        any_(*shape),
+        lambda x: ops.gelu(x, "tanh"),
+        lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+        "tanh",
+        fused=True,
+    )
+
+row("abs", given([-1.0, 0.0, 2.0]), ops.abs, np.abs, "at 0", corner=[-1, 0, 1])
+row("relu", given([-1.0, 0.0, 2.0]), ops.relu, lambda x: np.maximum(x, 0), "at 0", corner=[0, 0, 1])
+row("sigmoid", given([-500.0, -20.0, 20.0, 500.0]), ops.sigmoid, special.expit, "large")
+row("softplus", given([-200.0, -20.0, 20.0, 200.0]), ops.softplus, lambda x: np.logaddexp(x, 0), "large")
+row("silu", given([-200.0, 200.0]), ops.silu, lambda x: x * special.expit(x), "large")
+row("gelu", given([-20.0, 20.0]), ops.gelu, lambda x: x * special.ndtr(x), "large")
+
+PAIRS: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
+    ((2, 3), (2, 3)),
+    ((2, 3), (3,)),
+    ((3,), (2, 1)),
+    ((2, 3), ()),
+    ((), (2, 3)),
+    ((), ()),
+    ((1, 1), (3,)),
+    ((2, 1, 3), (4, 1)),
+    ((0, 3), (3,)),
+    ((2, 0), (1,)),
+    ((1, 3), (0, 1)),
+]
+
+for name, left, right, numpy in [
+    ("add", any_, any_, np.add),
+    ("sub", any_, any_, np.subtract),
+    ("mul", any_, any_, np.multiply),
+    ("div", any_, nonzero, np.divide),
+    ("pow", positive, any_, np.power),
+    ("maximum", any_, any_, np.maximum),
+    ("minimum", any_, any_, np.minimum),
+]:
+    for p, q in PAIRS:
+        row(name, (left(*p), right(*q)), getattr(ops, name), numpy)
+
+for variant, kind, run in [
+    ("x + 2", any_, lambda x: x + 2),
+    ("2 + x", any_, lambda x: 2.0 + x),
+    ("x - 2", any_, lambda x: x - 2),
+    ("2 - x", any_, lambda x: 2.5 - x),
+    ("x 2", any_, lambda x: x * 2),
+    ("2 x", any_, lambda x: 0.5 * x),
+    ("x / 2", any_, lambda x: x / 2),
+    ("2 / x", nonzero, lambda x: 2 / x),
+    ("2 ** x", any_, lambda x: 2**x),
+    ("-x", any_, lambda x: -x),
+    ("|x|", nonzero, abs),
+    ("x ** 0", any_, lambda x: x**0),
+    ("x ** 1", any_, lambda x: x**1),
+    ("x ** 2", any_, lambda x: x**2),
+    ("x ** 3", any_, lambda x: x**3),
+    ("x ** -1", nonzero, lambda x: x**-1),
+    ("x ** 0.5", positive, lambda x: x**0.5),
+]:
+    op = {"+": "add", "-": "sub", "/": "div", "**": "pow"}.get(variant.split()[1] if " " in variant else "", "mul")
+    op = {"-x": "neg", "|x|": "abs"}.get(variant, op)
+    for shape in [(2, 3), ()]:
+        row(op, kind(*shape), run, run, variant)
+
+row("pow", given([0.0, -1.0, 2.0]), lambda x: x**2, lambda x: x**2, "x ** 2 at 0")
+row("pow", given([0.0, -1.0, 2.0]), lambda x: x**3, lambda x: x**3, "x ** 3 at 0")
+# One input is a constant, an array beside a tensor.
+row("mul", any_(2, 3), lambda x: x * x.detach(), lambda x: x * x, "a constant", order=0)
+row("maximum", given([1.0, 2.0]), lambda x: ops.maximum(x, 1.5), lambda x: np.maximum(x, 1.5), "a number")
+row("minimum", given([1.0, 2.0]), lambda x: ops.minimum(1.5, x), lambda x: np.minimum(1.5, x), "a number")
+row("maximum", given([1.0, 2.0, 3.0]), lambda x: ops.maximum(x, 2.0), lambda x: np.maximum(x, 2.0), "a tie")
+row("minimum", given([[1.0, 2.0, 3.0]] * 2), lambda x: ops.minimum(x[0], x[1]), lambda x: x[0], "ties")
+
+for low, high in [(-0.5, 0.8), (None, 0.8), (-0.5, None), (-1, 1)]:
+    for shape in ANY_SHAPE:
+        row(
+            "clip",
+            apart(*shape),
+            lambda x, low=low, high=high: ops.clip(x, low, high),
+            lambda x, low=low, high=high: np.clip(x, low, high),
+            f"{low}:{high}",
+        )
+
+for c, p, q in [
+    ((2, 3), (2, 3), (2, 3)),
+    ((2, 1), (3,), (2, 3)),
+    ((3,), (), (2, 1)),
+    ((), (2,), (2,)),
+    ((2, 3), (), ()),
+    ((), (), ()),
+    ((0, 3), (3,), (1, 3)),
+]:
+    row("where", (integers(2, *c), any_(*p), any_(*q)), lambda c, a, b: ops.where(c == 1, a, b), lambda c, a, b: np.where(c == 1, a, b))  # fmt: skip
+row("where", any_(2, 3), lambda x: ops.where(x > 0, x, 0.0), lambda x: np.where(x > 0, x, 0.0), "a number")
+row("where", any_(2, 3), lambda x: ops.where(x > 0, 1.0, x), lambda x: np.where(x > 0, 1.0, x), "a number first")
+row("where", any_(2, 3), lambda x: ops.where(x > 0, x, x * x), lambda x: np.where(x > 0, x, x * x), "one tensor thrice")
+
+# -- without gradient
+
+for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"):
+    for p, q in PAIRS:
+        row(name, (integers(3, *p), integers(3, *q)), getattr(ops, name), getattr(np, name), order=0)
+    row(name, (any_(2, 3), given([0.0, 1.0, -1.0])), getattr(ops, name), getattr(np, name), "floats", order=0)
+    row(name, any_(2, 3), lambda x, f=getattr(ops, name): f(x, 0.5), lambda x, f=getattr(np, name): f(x, 0.5), "a number", order=0)  # fmt: skip
+for variant, run in [("<", lambda a, b: a < b), ("<=", lambda a, b: a <= b), (">", lambda a, b: a > b),
+                     (">=", lambda a, b: a >= b), ("==", lambda a, b: a == b), ("!=", lambda a, b: a != b)]:  # fmt: skip
+    op = {"<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal", "==": "equal", "!=": "not_equal"}
+    row(op[variant], (integers(3, 4), integers(3, 4)), run, run, "operator", order=0)
+for name in ("logical_and", "logical_or"):
+    for p, q in PAIRS:
+        row(name, (given(np.ones(p) > 0), integers(2, *q)), lambda a, b, f=getattr(ops, name): f(a, b > 0), lambda a, b, f=getattr(np, name): f(a, b > 0), order=0)  # fmt: skip
+for shape in ANY_SHAPE:
+    row("logical_not", integers(2, *shape), lambda a: ops.logical_not(a > 0), lambda a: np.logical_not(a > 0), order=0)
+    row("sign", apart(*shape), ops.sign, np.sign, order=0)
+row("logical_and", integers(4, 5), lambda a: (a > 0) & (a < 3), lambda a: (a > 0) & (a < 3), "operator", order=0)
+row("logical_or", integers(4, 5), lambda a: (a < 1) | (a > 2), lambda a: (a < 1) | (a > 2), "operator", order=0)
+row("logical_not", integers(2, 5), lambda a: ~(a > 0), lambda a: ~(a > 0), "operator", order=0)
+for axis in (None, 0, 1, -1):
+    row("argmax", apart(2, 3), lambda x, axis=axis: ops.argmax(x, axis), lambda x, axis=axis: x.argmax(axis), f"{axis}", order=0)  # fmt: skip
+for dtype in ("float64", "float32", "float16", "int64", "int32", "bool"):
+    for shape in [(2, 3), (), (0, 3)]:
+        row("astype", apart(*shape), lambda x, d=dtype: ops.astype(x, d), lambda x, d=dtype: x.astype(d), dtype, order=0)  # fmt: skip
+row("astype", any_(2, 3), lambda x: (ops.astype(x, "float64") * 2).to(x.dtype), lambda x: x * 2, "there and back")
+
+# -- axes taken together
+
+AXES: list[tuple[tuple[int, ...], Any]] = [
+    ((2, 3), None),
+    ((2, 3), 0),
+    ((2, 3), -1),
+    ((2, 3, 2), 1),
+    ((2, 3, 2), (0, 2)),
+    ((2, 3, 2), (-1, 1)),
+    ((2, 3, 2), (2, 0, 1)),
+    ((2, 3), ()),
+    ((3,), 0),
+    ((1, 3), 0),
+    ((), None),
+    ((), ()),
+]
+EMPTY: list[tuple[tuple[int, ...], Any]] = [((0,), None), ((2, 0), 1), ((2, 0), 0), ((0, 3), 1), ((2, 0, 3), (0, 2))]
+
+
+def logsumexp(x: Array, axis: Any = None, keepdims: bool = False) -> Any:
+    return np.log(np.exp(x).sum(axis, keepdims=keepdims))
+
+
+for name, kind, numpy in [
+    ("sum", any_, np.sum),
+    ("mean", any_, np.mean),
+    ("var", any_, np.var),
+    ("std", apart, np.std),
+    ("max", apart, np.max),
+    ("min", apart, np.min),
+    ("prod", any_, np.prod),
+    ("logsumexp", any_, logsumexp),
+]:
+    for (shape, axis), keepdims in itertools.product(AXES, (False, True)):
+        single = np.ones(shape).sum(axis).size == np.prod(shape)
+        if name == "std" and single:  # the derivative of √ at 0
+            continue
+        row(
+            name,
+            kind(*shape),
+            lambda x, f=getattr(ops, name), axis=axis, k=keepdims: f(x, axis, k),
+            lambda x, f=numpy, axis=axis, k=keepdims: f(x, axis=axis, keepdims=k),
+            f"{axis}{' keepdims' if keepdims else ''}",
+        )
+    for shape, axis in EMPTY:
+        nothing = np.ones(shape).sum(axis).size == 0
+        if name in ("sum", "prod") or nothing:
+            row(
+                name,
+                kind(*shape),
+                lambda x, f=getattr(ops, name), axis=axis: f(x, axis),
+                lambda x, f=numpy, axis=axis: f(x, axis=axis),
+                f"{axis} empty",
+            )
+
+for name in ("var", "std"):
+    for axis, ddof in [(None, 1), (1, 1), ((0, 1), 2)]:
+        row(
+            name,
+            apart(2, 3),
+            lambda x, f=getattr(ops, name), axis=axis, d=ddof: f(x, axis, ddof=d),
+            lambda x, f=getattr(np, name), axis=axis, d=ddof: f(x, axis=axis, ddof=d),
+            f"{axis} ddof {ddof}",
+        )
+for values in ([0.0, 2.0, 3.0], [0.0, 0.0, 3.0, 4.0, 5.0], [0.0, 0.0, 0.0], [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]):
+    row("prod", given(values), ops.prod, np.prod, "zeros")
+row("prod", given([[1.0, 0.0], [3.0, 4.0], [0.0, 0.0]]), lambda x: ops.prod(x, 1), lambda x: np.prod(x, 1), "zeros")
+TIES = [[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]
+row("max", given(TIES), lambda x: ops.max(x, 1), lambda x: x.max(1), "ties", corner=[[0, 0.5, 0.5], [1 / 3] * 3])
+row("max", given(TIES), ops.max, np.max, "ties", corner=[[0, 0.5, 0.5], [0, 0, 0]])
+row("min", given(TIES), lambda x: ops.min(x, 1), lambda x: x.min(1), "ties", corner=[[1, 0, 0], [1 / 3] * 3])
+row("logsumexp", given([[1000.0, 1000.0], [-1000.0, -1001.0]]), lambda x: ops.logsumexp(x, 1), lambda x: special.logsumexp(x, 1), "large")  # fmt: skip
+row("logsumexp", given([[-np.inf, 0.5], [-np.inf, -np.inf]]), lambda x: ops.logsumexp(x, 1), lambda x: np.array([0.5, -np.inf]), "-inf", order=0)  # fmt: skip
+for shape, axis in [((2, 3), 0), ((2, 3), 1), ((2, 3), -1), ((3,), 0), ((2, 0), 1), ((0, 2), 1)]:
+    row("cumsum", any_(*shape), lambda x, a=axis: ops.cumsum(x, a), lambda x, a=axis: np.cumsum(x, a), f"{axis}")
+for p, q in [((3,), (2, 3)), ((2, 1), (2, 3)), ((), (2, 3)), ((2, 3), (2, 3)), ((1,), (0,)), ((1, 3), (4, 0, 3)), ((), ())]:  # fmt: skip
+    row("broadcast_to", any_(*p), lambda x, q=q: ops.broadcast_to(x, q), lambda x, q=q: np.broadcast_to(x, q), f"{q}")
+
+# -- moving elements
+
+
+def moved(op: str, inputs: Any, *arguments: Any, numpy: Any = None, **options: Any) -> None:
+    """A row for a function whose NumPy counterpart has its name and arguments."""
+    row(
+        op,
+        inputs,
+        lambda *xs: getattr(ops, op)(*xs, *arguments, **options),
+        numpy or (lambda *xs: getattr(np, op)(*xs, *arguments, **options)),
+        ",".join(map(str, [*arguments, *(f"{k}={v}" for k, v in options.items())])),
+    )
+
+
+for shape, to in [((2, 3), (3, 2)), ((2, 3), (-1,)), ((2, 3), (1, -1, 2)), ((), (1, 1)), ((1,), ()), ((0, 3), (3, 0)), ((2, 0), (0,))]:  # fmt: skip
+    moved("reshape", any_(*shape), to)
+row("reshape", any_(2, 3), lambda x: ops.reshape(x, 3, -1), lambda x: x.reshape(3, -1), "3, -1")
+row("reshape", any_(2, 3), lambda x: x.reshape([6]), lambda x: x.reshape(6), "a list")
+for shape in [(), (3,), (2, 3), (2, 3, 4), (0, 2)]:
+    moved("transpose", any_(*shape))
+for axes in [(1, 2, 0), (-1, 0, 1), (0, 1, 2)]:
+    moved("transpose", any_(2, 3, 2), axes)
+row("transpose", any_(2, 3, 2), lambda x: x.transpose(2, 0, 1), lambda x: x.transpose(2, 0, 1), "2, 0, 1")
+row("transpose", any_(2, 3), lambda x: x.T, lambda x: x.T, ".T")
+for a, b in [(0, 1), (0, -1), (1, 1), (-2, -1)]:
+    moved("swapaxes", any_(2, 3, 2), a, b)
+for a, b in [(0, 2), (0, -1), (-1, 0), (1, 1), (2, -2)]:
+    moved("moveaxis", any_(2, 3, 2), a, b)
+for shape, axis in [((2, 3), 0), ((2, 3), 1), ((2, 3), -1), ((2, 3), -3), ((), 0), ((0,), -1)]:
+    moved("expand_dims", any_(*shape), axis)
+for shape, axis in [((1, 3, 1), None), ((1, 3, 1), 0), ((1, 3, 1), -1), ((1, 3, 1), (0, 2)), ((2, 3), None), ((), None), ((1, 0), 0), ((1,), ())]:  # fmt: skip
+    moved("squeeze", any_(*shape), axis)
+for shapes, axis in [(((2, 3), (1, 3)), 0), (((2, 3), (2, 1), (2, 2)), 1), (((2,), (3,)), -1), (((2, 3),), 0), (((0, 2), (3, 2)), 0), (((2, 2, 1), (2, 2, 2)), -1)]:  # fmt: skip
+    row("concatenate", [any_(*s) for s in shapes], lambda *xs, a=axis: ops.concatenate(xs, a), lambda *xs, a=axis: np.concatenate(xs, a), f"{axis}")  # fmt: skip
+for shapes, axis in [(((2, 3), (2, 3)), 0), (((2, 3), (2, 3)), 1), (((2, 3),) * 3, -1), (((), ()), 0), (((2,),), 0), (((0, 2),) * 2, 1)]:  # fmt: skip
+    row("stack", [any_(*s) for s in shapes], lambda *xs, a=axis: ops.stack(xs, a), lambda *xs, a=axis: np.stack(xs, a), f"{axis}")  # fmt: skip
+row("stack", any_(2, 3), lambda x: ops.stack([x, x * x, x], 1), lambda x: np.stack([x, x * x, x], 1), "one tensor twice")
+for shape, sections, axis in [((4, 3), 2, 0), ((2, 6), 3, -1), ((5,), [1, 3], 0), ((2, 4), [0, 2, 2], 1), ((3,), 1, 0), ((3,), [], 0), ((0, 2), 2, 0)]:  # fmt: skip
+    moved("split", any_(*shape), sections, axis)
+row("split", any_(5), lambda x: ops.split(x, [2])[1], lambda x: x[2:], "one part used")
+row("split", any_(6), lambda x: (lambda a, b, c: a * c)(*ops.split(x, 3)), lambda x: x[:2] * x[4:], "two parts used")
+for shape, axis in [((2, 3), 0), ((2, 3), 1), ((2, 3, 2), -2), ((3,), 0), ((2, 0), 0)]:
+    row("unstack", any_(*shape), lambda x, a=axis: ops.unstack(x, a), lambda x, a=axis: tuple(np.moveaxis(x, a, 0)), f"{axis}")  # fmt: skip
+row("unstack", any_(3, 2), lambda x: ops.unstack(x)[1], lambda x: x[1], "one part used")
+row("unstack", any_(3, 2), lambda x: (lambda a, b, c: a * c)(*x), lambda x: x[0] * x[2], "iterated")
+for shape, widths in [((2, 3), 1), ((2, 3), (1, 2)), ((2, 3), ((1, 2), (0, 3))), ((2, 3), ((1,), (2,))), ((3,), (0, 0)), ((0,), (2, 1)), ((2, 0), ((0, 0), (1, 1)))]:  # fmt: skip
+    moved("pad", any_(*shape), widths)
+row("pad", any_(2, 2), lambda x: ops.pad(x, 1, 7.0), lambda x: np.pad(x, 1, constant_values=7.0), "fill 7")
+row("pad", any_(), lambda x: ops.pad(x, 1), lambda x: x, "no axes")
+for shape, axis in [((2, 3), None), ((2, 3), 0), ((2, 3), -1), ((2, 3, 2), (0, 2)), ((), None), ((0, 2), 0)]:
+    moved("flip", any_(*shape), axis)
+for shape, repeats in [((2, 3), 2), ((2, 3), (2, 1)), ((2, 3), (2, 1, 3)), ((3,), (2, 2)), ((2, 1), (1, 0)), ((), 3), ((), ()), ((0, 2), 2)]:  # fmt: skip
+    moved("tile", any_(*shape), repeats)
+for shape, repeats, axis in [((2, 3), 2, None), ((2, 3), 2, 0), ((2, 3), 3, -1), ((3,), [1, 0, 2], 0), ((2, 2), [2, 1], 1), ((), 3, None), ((0, 2), 2, 0), ((2, 2), 0, 0)]:  # fmt: skip
+    moved("repeat", any_(*shape), repeats, axis)
+
+# -- indexing
+
+M = np.array([[True, False, True], [False, False, True]])
+INDICES: dict[str, tuple[tuple[int, ...], Any]] = {
+    "an integer": ((4, 3), 1),
+    "a negative integer": ((4, 3), -1),
+    "integers": ((4, 3), (2, 0)),
+    "a NumPy integer": ((4, 3), np.int64(2)),
+    "a slice": ((4, 3), slice(1, 3)),
+    "a step": ((5, 3), slice(None, None, 2)),
+    "backwards": ((5, 3), slice(None, None, -2)),
+    "an empty slice": ((4, 3), slice(2, 2)),
+    "slices": ((4, 3), (slice(1, None), slice(None, -1))),
+    "None": ((4, 3), None),
+    "Ellipsis": ((2, 3, 2), (..., 1)),
+    "None and Ellipsis": ((2, 3), (None, ..., None)),
+    "()": ((2, 3), ()),
+    "() of a number": ((), ()),
+    "... of a number": ((), ...),
+    "None of a number": ((), None),
+    "a list": ((4, 3), [0, 2]),
+    "a list with repeats": ((4, 3), [1, 1, 3, 1]),
+    "an empty list": ((4, 3), []),
+    "an array": ((4, 3), np.array([[0, 3], [3, -1]])),
+    "an array of int32": ((4, 3), np.array([3, 0], np.int32)),
+    "an array of uint8": ((4, 3), np.array([3, 0], np.uint8)),
+    "a 0-d array": ((4, 3), np.array(2)),
+    "an empty array": ((4, 3), np.zeros((0, 2), int)),
+    "an array of a vector": ((4,), np.array([1, 1, 2])),
+    "two arrays": ((4, 3), (np.array([0, 1, 1]), np.array([2, 0, 0]))),
+    "two arrays that broadcast": ((4, 3), (np.array([[0], [1]]), np.array([2, 0, 0]))),
+    "a slice and an array": ((2, 3), (slice(None), np.array([2, 2, 0]))),
+    "an array and an integer": ((4, 3), (np.array([0, 2]), 1)),
+    "arrays apart": ((2, 3, 4), (np.array([0, 1]), slice(None), np.array([3, 3]))),
+    "an array, None and Ellipsis": ((2, 3, 4), (np.array([1, 0, 1]), None, ..., 2)),
+    "a list and a slice": ((2, 3), (slice(None), [0, 0])),
+    "a mask": ((2, 3), M),
+    "a mask of rows": ((4, 3), np.array([True, False, True, True])),
+    "a mask of columns": ((2, 3), (slice(None), np.array([True, False, True]))),
+    "a list of booleans": ((3, 2), [True, False, True]),
+    "a mask of nothing": ((2, 3), np.zeros((2, 3), bool)),
+    "a mask and an integer": ((2, 3, 2), (M, 0)),
+    "True": ((2, 3), True),
+}
+for variant, (shape, index) in INDICES.items():
+    masks = any(np.asarray(part).dtype == bool for part in (index if isinstance(index, tuple) else (index,)))
+    row("getitem", any_(*shape), lambda x, i=index: x[i], lambda x, i=index: x[i], variant, reads=masks)
+for variant, indices in {"a tensor": np.array([2, 0, 2]), "a tensor of int32": np.array([[1], [1]], np.int32)}.items():
+    row("getitem", (any_(3, 2), given(indices)), lambda x, i: x[i], lambda x, i: x[i], variant)
+    row("getitem", (any_(2, 3), given(indices)), lambda x, i: x[:, i], lambda x, i: x[:, i], f"a slice and {variant}")
+row("getitem", (any_(2, 3), given(M)), lambda x, m: x[m], lambda x, m: x[m], "a mask of a tensor", reads=True)
+row("getitem", any_(2, 3), lambda x: x[x > 0], lambda x: x[x > 0], "a mask made of itself", reads=True)
+row("getitem", any_(4, 3), lambda x: ops.getitem(x, (slice(1, 3), [0, 0])), lambda x: x[1:3, [0, 0]], "the function")
+
+for shape, indices, axis in [((4, 3), [1, 1, 0], 0), ((2, 3), [[2], [0]], -1), ((4, 3), [5, 0, 5], None), ((4, 3), 2, 0), ((3,), [-1], 0), ((3, 2), np.zeros(0, int), 0)]:  # fmt: skip
+    row("take", (any_(*shape), given(np.asarray(indices))), lambda x, i, a=axis: ops.take(x, i, a), lambda x, i, a=axis: np.take(x, i, a), f"{axis}")  # fmt: skip
+row("take", any_(4, 3), lambda x: ops.take(x, [1, 1], 0), lambda x: x[[1, 1]], "a list")
+for shape, index, axis in [((2, 3), [[2], [0]], 1), ((2, 3), [[1, 1, 1, 0], [2, 0, 0, -1]], -1), ((4, 2), [[3, 0], [3, 1]], 0), ((3,), [2, 2], 0), ((2, 3), np.zeros((2, 0), int), 1)]:  # fmt: skip
+    row("gather", (any_(*shape), given(np.asarray(index))), lambda x, i, a=axis: ops.gather(x, i, a), lambda x, i, a=axis: np.take_along_axis(x, i, a), f"{axis}")  # fmt: skip
+
+
+def scatter_add(x: Array, index: Array, values: Array, axis: int) -> Array:
+    out = x.copy()
+    for at in np.ndindex(index.shape):
+        place = list(at)
+        place[axis] = index[at]
+        out[tuple(place)] += values[at]
+    return out
+
+
+for shape, index, axis in [((2, 3), [[2, 2], [0, 2]], 1), ((4, 2), [[3, 0], [3, 1]], 0), ((3,), [1, 1, -1], 0), ((2, 3), np.zeros((2, 0), int), -1)]:  # fmt: skip
+    at = np.asarray(index)
+    row("scatter_add", (any_(*shape), given(at), any_(*at.shape)), lambda x, i, v, a=axis: ops.scatter_add(x, i, v, a), lambda x, i, v, a=axis: scatter_add(x, i, v, a), f"{axis}")  # fmt: skip
+for indices in ([1, 0, 1], [[2, 2], [0, 1]], 2, np.zeros((0, 2), int)):
+    row("embedding", (any_(3, 2), given(np.asarray(indices))), ops.embedding, lambda E, i: E[i])
+row("embedding", any_(3, 2), lambda E: ops.embedding(E, [[0, 2]]), lambda E: E[[[0, 2]]], "a list")
+row("embedding", (any_(3, 2), given(np.array([1, 0, 2, 1]))), lambda E, i: ops.embedding(E, i, 1), lambda E, i: E[i], "padding", corner=[[1, 1], [0, 0], [1, 1]])  # fmt: skip
+
+# -- products
+
+for p, q in [((2, 3), (3, 4)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((2, 2, 3), (3, 2)), ((2, 3), (2, 3, 2)), ((2, 2, 3), (2, 3, 1)),
+             ((2, 1, 2, 3), (2, 3, 1)), ((1, 2, 3), (4, 3, 2)), ((2, 2, 3), (3,)), ((3,), (2, 3, 2)), ((0, 3), (3, 2)), ((2, 0), (0, 3)), ((2, 2, 0), (0, 3)),
+             ((2, 0, 3), (3, 2)), ((0, 2, 3), (0, 3, 1)), ((2, 3), (3, 0)), ((0,), (0,))]:  # fmt: skip
+    row("matmul", (any_(*p), any_(*q)), ops.matmul, np.matmul)
+row("matmul", any_(2, 2), lambda x: x @ x.T @ x, lambda x: x @ x.T @ x, "operator")
+for p, q in [((3,), (2,)), ((0,), (2,))]:
+    row("outer", (any_(*p), any_(*q)), ops.outer, np.outer)
+for subscripts, *shapes in [
+    ("ij,jk->ik", (2, 3), (3, 2)),
+    ("ij,jk", (2, 3), (3, 2)),
+    ("ba,cb", (2, 3), (2, 2)),
+    ("ij,kj->ik", (2, 3), (4, 3)),
+    ("ij,ij->", (2, 3), (2, 3)),
+    ("i,i", (3,), (3,)),
+    ("i,j->ij", (2,), (3,)),
+    ("i,j->ji", (2,), (3,)),
+    ("bij,bjk->bik", (2, 2, 3), (2, 3, 2)),
+    ("bhid,bhjd->bhij", (1, 2, 2, 3), (1, 2, 3, 3)),
+    ("ij->ji", (2, 3)),
+    ("ij->", (2, 3)),
+    ("ij->j", (2, 3)),
+    ("ji", (2, 3)),
+    ("ii->i", (3, 3)),
+    ("ii", (3, 3)),
+    ("iij->ij", (2, 2, 3)),
+    ("ii,i->i", (3, 3), (3,)),
+    ("iii->i", (2, 2, 2)),
+    ("ijij->ij", (2, 3, 2, 3)),
+    ("...ij,...jk->...ik", (2, 2, 3), (3, 2)),
+    ("...ij,...jk->...ik", (2, 3), (2, 3, 2)),
+    ("...i,i->...", (2, 2, 3), (3,)),
+    ("...,...", (2, 3), (3,)),
+    ("i...->...i", (2, 3, 2)),
+    ("i...,i...->...", (2, 3), (2, 3)),
+    ("ij,jk,kl->il", (2, 3), (3, 2), (2, 3)),
+    ("i,j,k->ijk", (2,), (3,), (2,)),
+    ("a,ab,abc->abc", (2,), (2, 3), (2, 3, 2)),
+    ("ij,k->i", (2, 3), (4,)),
+    ("ij,jk->k", (2, 3), (3, 2)),
+    ("ij,j->ij", (2, 3), (1,)),
+    ("ij,ij->ij", (2, 1), (2, 3)),
+    ("i,i->", (3,), (1,)),
+    ("i,i->", (1,), (3,)),
+    ("ij,jk->ik", (2, 1), (3, 2)),
+    ("ij,jk->ik", (2, 3), (1, 2)),
+    ("bij,bjk->ik", (1, 2, 3), (2, 3, 2)),
+    ("ij,ij,ij->i", (2, 3), (1, 3), (2, 1)),
+    ("->", ()),
+    (",i->i", (), (3,)),
+    ("ij,jk->ik", (0, 3), (3, 2)),
+    ("ij,jk->ik", (2, 0), (0, 2)),
+    ("Ab,bA->A", (2, 3), (3, 2)),
+]:
+    row(
+        "einsum",
+        [any_(*s) for s in shapes],
+        lambda *xs, s=subscripts: ops.einsum(s, *xs),
+        lambda *xs, s=subscripts: np.einsum(s, *xs),
+        subscripts,
+    )
+for x, W in [((2, 3), (4, 3)), ((3,), (2, 3)), ((2, 2, 3), (4, 3)), ((0, 3), (2, 3)), ((2, 0), (3, 0)), ((2, 1, 1), (1, 1))]:  # fmt: skip
+    row("linear", (any_(*x), any_(*W)), ops.linear, lambda x, W: x @ W.T, fused=True)
+    row("linear", (any_(*x), any_(*W), any_(W[0])), ops.linear, lambda x, W, b: x @ W.T + b, "bias", fused=True)
+
+# -- normalization, softmax, dropout
+
+for shape, axis in [((2, 3), -1), ((2, 3), 0), ((2, 3, 2), 1), ((2, 3, 2), -2), ((3,), 0), ((2, 1), -1), ((0, 3), -1), ((2, 0, 3), 2)]:  # fmt: skip
+    row("softmax", any_(*shape), lambda x, a=axis: ops.softmax(x, a), lambda x, a=axis: special.softmax(x, a), f"{axis}", fused=True)  # fmt: skip
+    row("log_softmax", any_(*shape), lambda x, a=axis: ops.log_softmax(x, a), lambda x, a=axis: special.log_softmax(x, a), f"{axis}", fused=True)  # fmt: skip
+LARGE = [[1000.0, 999.0, -1000.0], [-2000.0, -2000.0, -2001.0]]
+row("softmax", given(LARGE), ops.softmax, lambda x: special.softmax(x, -1), "large", fused=True)
+row("log_softmax", given(LARGE), ops.log_softmax, lambda x: special.log_softmax(x, -1), "large", fused=True)
+
+
+def layer_norm(x: Array, weight: Any = 1.0, bias: Any = 0.0, eps: float = 1e-5) -> Array:
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps) * weight + bias
+
+
+def rms_norm(x: Array, weight: Any = 1.0) -> Array:
+    return x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * weight
+
+
+for shape in [(2, 3), (4,), (2, 2, 3), (0, 3), (2, 1)]:
+    D = any_(shape[-1])
+    row("layer_norm", any_(*shape), ops.layer_norm, layer_norm, fused=True)
+    row("layer_norm", (any_(*shape), D), ops.layer_norm, layer_norm, "weight", fused=True)
+    row("layer_norm", (any_(*shape), D), lambda x, b: ops.layer_norm(x, bias=b), lambda x, b: layer_norm(x, bias=b), "bias", fused=True)  # fmt: skip
+    row("layer_norm", (any_(*shape), D, D), ops.layer_norm, layer_norm, "both", fused=True)
+    row("rms_norm", any_(*shape), ops.rms_norm, rms_norm)
+    row("rms_norm", (any_(*shape), D), ops.rms_norm, rms_norm, "weight")
+row("layer_norm", any_(2, 3), lambda x: ops.layer_norm(x, eps=0.5), lambda x: layer_norm(x, eps=0.5), "eps", fused=True)
+
+
+def dropped(x: Any, p: float) -> Any:
+    ts.seed(3)
+    return ops.dropout(x, p)
+
+
+def dropped_by_ones(x: Array, p: float) -> Array:
+    """The mask as dropout draws it for ones, which is all that can be said of it in NumPy."""
+    ts.seed(3)
+    return x * ops.dropout(np.ones(x.shape), p)
+
+
+for shape in ANY_SHAPE:
+    for p in (0.3, 0.5):
+        row("dropout", any_(*shape), lambda x, p=p: dropped(x, p), lambda x, p=p: dropped_by_ones(x, p), f"{p}", fused=True)  # fmt: skip
+row("dropout", any_(2, 3), lambda x: dropped(x, 0), lambda x: x, "0")
+
+# -- losses
+
+
+def cross_entropy(
+    z: Array, t: Array, weight: Any = None, ignore: int | None = None, smoothing: float = 0.0
+) -> np.floating[Any]:
+    log_p = special.log_softmax(z, -1)
+    total, count = 0.0, 0.0
+    weight = np.ones(z.shape[-1]) if weight is None else weight
+    for at in np.ndindex(t.shape):
+        if t[at] != ignore:
+            total -= (1 - smoothing) * weight[t[at]] * log_p[at][t[at]]
+            total -= smoothing / z.shape[-1] * (weight * log_p[at]).sum()
+            count += weight[t[at]]
+    return np.float64(total / count)
+
+
+W4 = np.array([1.0, 0.5, 2.0, 0.0])
+for shape in [(3, 4), (4,), (2, 3, 4), (2, 1, 2, 4), (1, 1)]:
+    for variant, options in {
+        "": {},
+        "ignore": {"ignore_index": 1},
+        "ignore -100": {"ignore_index": -100},
+        "smoothing": {"label_smoothing": 0.2},
+        "ignore, smoothing": {"ignore_index": 1, "label_smoothing": 0.2},
+        "all smoothing": {"label_smoothing": 1.0},
+        "weight": {"weight": W4},
+        "weight, ignore": {"weight": W4, "ignore_index": 1},
+        "weight, smoothing": {"weight": W4, "label_smoothing": 0.1},
+        "weight, ignore, smoothing": {"weight": W4, "ignore_index": 2, "label_smoothing": 0.1},
+    }.items():
+        V = shape[-1]
+        targets = np.random.default_rng(1).permutation(np.arange(np.prod(shape[:-1], dtype=int)) % min(V, 3))
+        if options.get("ignore_index") == -100:
+            targets[::2] = -100 if targets.size > 1 else targets[::2]
+        elif "ignore_index" in options and targets.size == 1:
+            continue  # nothing would count
+        static = {k: v for k, v in options.items() if k != "weight"}
+        weight = options.get("weight")
+        if weight is not None:
+            weight = weight[:V]
+
+        def run(z: Any, t: Any, static: Any = static, weight: Any = weight) -> Any:
+            w = None if weight is None else ts.tensor(weight.astype(z.dtype), device=z.device)
+            return ops.cross_entropy(z, t, weight=w, **static)
+
+        row(
+            "cross_entropy",
+            (any_(*shape), given(targets.reshape(shape[:-1]))),
+            run,
+            lambda z, t, s=static, w=weight: cross_entropy(z, t, w, s.get("ignore_index"), s.get("label_smoothing", 0)),
+            variant,
+            fused=True,
+        )
+row("cross_entropy", given([[1000.0, 0.0], [0.0, -1000.0]]), lambda z: ops.cross_entropy(z, [1, 1]), lambda z: np.float64(1000.0), "large", fused=True)  # fmt: skip
+for shape in [(2, 3), (), (3,)]:
+    row("binary_cross_entropy_with_logits", (any_(*shape), given(np.full(shape, 0.3))), ops.binary_cross_entropy_with_logits,
+        lambda z, t: (np.logaddexp(z, 0) - z * t).mean())  # fmt: skip
+    row("mse_loss", (any_(*shape), any_(*shape)), ops.mse_loss, lambda x, t: ((x - t) ** 2).mean())
+row("binary_cross_entropy_with_logits", (given([-300.0, 300.0]), integers(2, 2)), ops.binary_cross_entropy_with_logits,
+    lambda z, t: (np.logaddexp(z, 0) - z * t).mean(), "large")  # fmt: skip
+for shape in [(3,), (2, 3), (2, 2, 3)]:
+    row("kl_div", (any_(*shape), probabilities(*shape)), lambda z, p: ops.kl_div(ops.log_softmax(z), p),
+        lambda z, p: special.rel_entr(p, special.softmax(z, -1)).sum(-1).mean())  # fmt: skip
+row("kl_div", any_(2, 3), lambda z: ops.kl_div(ops.log_softmax(z), ts.tensor([[0.0, 1.0, 0.0], [0.5, 0.5, 0.0]], z.dtype, z.device)),
+    lambda z: special.rel_entr([[0, 1, 0], [0.5, 0.5, 0]], special.softmax(z, -1)).sum(-1).mean(), "zeros")  # fmt: skip
+
+# -- recurrence
+
+
+def lstm(
+    x: Array, h: Array, c: Array, W: Array, U: Array, b: Array, reverse: bool = False, lengths: Any = None
+) -> tuple[Array, ...]:
+    B, T, _ = x.shape
+    lengths = np.full(B, T) if lengths is None else np.asarray(lengths)
+    out = np.zeros((B, T, h.shape[1]), x.dtype)
+    for t in reversed(range(T)) if reverse else range(T):
+        i, f, g, o = np.split(x[:, t] @ W.T + h @ U.T + b, 4, -1)
+        c_t = special.expit(f) * c + special.expit(i) * np.tanh(g)
+        runs = (t < lengths)[:, None]
+        c = np.where(runs, c_t, c)
+        h = np.where(runs, special.expit(o) * np.tanh(c_t), h)
+        out[:, t] = h * runs
+    return out, h, c
+
+
+def lstm_inputs(B: int, T: int, D: int, H: int) -> tuple[Input, ...]:
+    return any_(B, T, D), any_(B, H), any_(B, H), any_(4 * H, D), any_(4 * H, H), any_(4 * H)
+
+
+for sizes, options in [
+    ((2, 3, 2, 2), {}),
+    ((2, 3, 2, 2), {"reverse": True}),
+    ((3, 3, 1, 2), {"lengths": [2, 3, 1]}),
+    ((3, 3, 1, 2), {"lengths": [2, 3, 1], "reverse": True}),
+    ((2, 1, 2, 1), {}),
+    ((2, 1, 2, 2), {"reverse": True, "lengths": [1, 1]}),
+    ((1, 3, 1, 2), {}),
+    ((1, 3, 2, 1), {"lengths": [2]}),
+    ((1, 1, 1, 1), {}),
+    ((0, 2, 2, 2), {}),
+]:
+    row(
+        "lstm",
+        lstm_inputs(*sizes),
+        lambda *xs, o=options: ops.lstm(*xs, **o),
+        lambda *xs, o=options: lstm(*xs, **o),
+        ",".join(f"{k}={v}" for k, v in options.items()),
+        fused=True,
+    )
+
+
+def lstm_step(x: Any, h: Any, c: Any, W: Any, U: Any, b: Any) -> Any:
+    from tinygrad_seq.ops.recurrent import lstm_gates
+
+    return ops.lstm_step(x, h, c, *(lstm_gates(p, s) for p, s in ((W, "W"), (U, "U"), (b, "b"))))
+
+
+def lstm_symbols(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array) -> tuple[Array, ...]:
+    i, f, g, o = np.split(x @ W.T + h @ U.T + b, 4, -1)
+    c_t = special.expit(f) * c + special.expit(i) * np.tanh(g)
+    return special.expit(f), special.expit(i), np.tanh(g), c_t, special.expit(o), special.expit(o) * np.tanh(c_t)
+
+
+_, *rest = lstm_inputs(2, 1, 3, 2)
+row("lstm_step", (any_(2, 3), *rest), lstm_step, lstm_symbols)
+
+
+class Sums(NamedTuple):
+    s: Any
+
+
+class SumStep(NamedTuple):
+    s_t: Any
+
+
+def scanned(x: Any, s: Any, **options: Any) -> Any:
+    return ops.scan(lambda x_t, state: SumStep(ops.tanh(state.s + x_t)), Sums(s), x, **options)
+
+
+def scanned_by_hand(x: Array, s: Array, reverse: bool = False, lengths: Any = None) -> tuple[Array, ...]:
+    out = np.zeros_like(x)
+    for t in reversed(range(x.shape[1])) if reverse else range(x.shape[1]):
+        runs = np.full(len(x), True) if lengths is None else t < lengths
+        s = np.where(runs[:, None], np.tanh(s + x[:, t]), s)
+        out[:, t] = s * runs[:, None]
+    return out, s
+
+
+row("scan", (any_(2, 3, 2), any_(2, 2)), scanned, scanned_by_hand)
+row("scan", (any_(2, 3, 2), any_(2, 2)), lambda x, s: scanned(x, s, reverse=True), lambda x, s: scanned_by_hand(x, s, True), "reverse")  # fmt: skip
+row("scan", (any_(2, 3, 2), any_(2, 2), given(np.array([3, 1]))), lambda x, s, n: scanned(x, s, lengths=n.data), lambda x, s, n: scanned_by_hand(x, s, False, n), "lengths")  # fmt: skip
+row("scan", (any_(1, 1, 2), any_(1, 2)), scanned, scanned_by_hand)
+
+
+def rows() -> Iterator[Row]:
+    """Every row once, with names that tell them apart."""
+    seen: dict[str, int] = {}
+    for each in ROWS:
+        seen[each.id] = seen.get(each.id, 0) + 1
+        yield each if seen[each.id] == 1 else each._replace(variant=f"{each.variant} ({seen[each.id]})")

@@ -1,0 +1,89 @@
+"""The backends that tests run on: NumPy, the strict stand-in for CuPy, and CuPy itself."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import tinygrad_seq as ts
+from gpu import strictcupy
+from tinygrad_seq.backend import backend_for
+
+
+class Place(NamedTuple):
+    """Where a test's tensors live."""
+
+    name: str  # "numpy", "strict" or "cupy"
+    device: str
+
+    def reading(self) -> AbstractContextManager[Any]:
+        """A block in which the host may read from the device; elsewhere the stand-in raises when it does."""
+        return strictcupy.allow_sync() if self.name == "strict" else nullcontext()
+
+    def tensor(self, data: Any, **options: Any) -> ts.Tensor:
+        return ts.tensor(data, device=self.device, **options)
+
+    def host(self, x: Any) -> np.ndarray:
+        """The values of a tensor."""
+        with self.reading():
+            return x.numpy()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend",
+        action="append",
+        choices=("numpy", "strict", "cupy"),
+        help="where arrays live: NumPy, the strict stand-in for CuPy (both by default), or CuPy; may be given twice",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    asked = metafunc.config.getoption("--backend") or ["numpy", "strict"]
+    for name, chosen in (("backend", asked), ("device", [each for each in asked if each != "numpy"])):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, chosen, indirect=True)
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """Each of the backends asked for, in turn; on the stand-in, waiting for the device raises."""
+    yield from _place(request.param)
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """Each of the backends asked for that is a GPU, or stands for one."""
+    yield from _place(request.param)
+
+
+@pytest.fixture
+def strict() -> Iterator[Place]:
+    """The stand-in for CuPy alone."""
+    yield from _place("strict")
+
+
+def _place(name: str) -> Iterator[Place]:
+    if name == "numpy":
+        yield Place(name, "cpu")
+        return
+    with strictcupy.installed() if name == "strict" else nullcontext():
+        yield Place(name, "cuda")
+        backend_for("cuda")._out_of_range.clear()  # type: ignore[attr-defined]  # what a test left unread
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    needs_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if needs_gpu and not _has_gpu():
+        config.hook.pytest_deselected(items=needs_gpu)
+        items[:] = [item for item in items if item not in needs_gpu]
+
+
+def _has_gpu() -> bool:
+    try:
+        backend_for("cuda")
+    except RuntimeError:
+        return False
+    return True
