@@ -50,7 +50,7 @@ def weights(ys: list[ts.Tensor], place: Place) -> list[ts.Tensor]:
 
 def gradients(row: Row, place: Place, xs: list[ts.Tensor], create_graph: bool = False) -> list[ts.Tensor]:
     leaves = [x for x in xs if x.requires_grad]
-    ys = [y for y in run(row, HOME, xs) if y.requires_grad]
+    ys = [y for y in run(row, place, xs) if y.requires_grad]
     with waiting(row, place):
         return list(ts.grad(ys, leaves, weights(ys, place), create_graph=create_graph)) if ys else []
 

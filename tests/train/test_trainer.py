@@ -29,7 +29,7 @@ def test_it_learns_and_memory_is_what_it_learns() -> None:
     assert [step for step, _ in history.loss] == list(range(1, 401))
     assert history.loss[0][1] == pytest.approx(np.log(V), abs=0.3)
     assert history.validation[-1] == (400, pytest.approx(trainer.task.evaluate()))
-    assert history.validation[-1][1] < 0.05
+    assert history.validation[-1][1] < 0.1  # what has no memory has 0.173 at the least: see below
     # Without memory 1 may be followed by 4 or 5, two times of eight: log 2 / 4 nats at the least.
     assert trainer.task.evaluate(memory=False) > np.log(2) / 4 - 1e-3  # type: ignore[attr-defined]
 
