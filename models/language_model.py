@@ -45,8 +45,9 @@ class LanguageModel(ts.nn.Module):
     def __init__(self, config: LanguageModelConfig) -> None:
         self.config = config
         self.embedding = ts.nn.Embedding(config.vocab_size, config.hidden_size)
-        # The table is also the output layer's weight: it begins as small as a Linear's.
-        ts.nn.init.uniform(self.embedding.weight, -(config.hidden_size**-0.5), config.hidden_size**-0.5)
+        # The table is also the output layer's weight. As small as a Linear's it would be too faint an input to the LSTM,
+        # as wide as an Embedding's the first logits would be wild: the demo learns slower with either.
+        ts.nn.init.normal(self.embedding.weight, std=0.3)
         self.dropout = ts.nn.Dropout(config.dropout)
         self.lstm = ts.nn.LSTM(config.hidden_size, config.hidden_size, config.num_layers, dropout=config.dropout)
         ts.nn.init.lstm_forget_bias(self.lstm)

@@ -198,8 +198,8 @@ row("pow", given([0.0, -1.0, 2.0]), lambda x: x**3, lambda x: x**3, "x ** 3 at 0
 row("mul", any_(2, 3), lambda x: x * x.detach(), lambda x: x * x, "a constant", order=0)
 row("maximum", given([1.0, 2.0]), lambda x: ops.maximum(x, 1.5), lambda x: np.maximum(x, 1.5), "a number")
 row("minimum", given([1.0, 2.0]), lambda x: ops.minimum(1.5, x), lambda x: np.minimum(1.5, x), "a number")
-row("maximum", given([1.0, 2.0, 3.0]), lambda x: ops.maximum(x, 2.0), lambda x: np.maximum(x, 2.0), "a tie")
-row("minimum", given([[1.0, 2.0, 3.0]] * 2), lambda x: ops.minimum(x[0], x[1]), lambda x: x[0], "ties")
+row("maximum", given([1.0, 2.0, 3.0]), lambda x: ops.maximum(x, 2.0), lambda x: np.maximum(x, 2.0), "a tie", corner=[0, 0.5, 1])
+row("minimum", given([[1.0, 2.0, 3.0]] * 2), lambda x: ops.minimum(x[0], x[1]), lambda x: x[0], "ties", corner=[[0.5] * 3] * 2)
 
 for low, high in [(-0.5, 0.8), (None, 0.8), (-0.5, None), (-1, 1)]:
     for shape in ANY_SHAPE:
@@ -554,8 +554,8 @@ for shape in [(2, 3), (4,), (2, 2, 3), (0, 3), (2, 1)]:
     row("layer_norm", (any_(*shape), D), ops.layer_norm, layer_norm, "weight", fused=True)
     row("layer_norm", (any_(*shape), D), lambda x, b: ops.layer_norm(x, bias=b), lambda x, b: layer_norm(x, bias=b), "bias", fused=True)  # fmt: skip
     row("layer_norm", (any_(*shape), D, D), ops.layer_norm, layer_norm, "both", fused=True)
-    row("rms_norm", any_(*shape), ops.rms_norm, rms_norm)
-    row("rms_norm", (any_(*shape), D), ops.rms_norm, rms_norm, "weight")
+    row("rms_norm", nonzero(*shape), ops.rms_norm, rms_norm)
+    row("rms_norm", (nonzero(*shape), D), ops.rms_norm, rms_norm, "weight")
 row("layer_norm", any_(2, 3), lambda x: ops.layer_norm(x, eps=0.5), lambda x: layer_norm(x, eps=0.5), "eps", fused=True)
 
 
@@ -688,9 +688,7 @@ for sizes, options in [
 
 
 def lstm_step(x: Any, h: Any, c: Any, W: Any, U: Any, b: Any) -> Any:
-    from tinygrad_seq.ops.recurrent import lstm_gates
-
-    return ops.lstm_step(x, h, c, *(lstm_gates(p, s) for p, s in ((W, "W"), (U, "U"), (b, "b"))))
+    return ops.lstm_step(x, h, c, *(ops.lstm_gates(p, s) for p, s in ((W, "W"), (U, "U"), (b, "b"))))
 
 
 def lstm_symbols(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array) -> tuple[Array, ...]:
@@ -701,6 +699,7 @@ def lstm_symbols(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array) -> 
 
 _, *rest = lstm_inputs(2, 1, 3, 2)
 row("lstm_step", (any_(2, 3), *rest), lstm_step, lstm_symbols)
+row("lstm_gates", any_(8, 3), lambda W: ops.lstm_gates(W, "W"), lambda W: tuple(np.split(W, 4)))
 
 
 class Sums(NamedTuple):

@@ -75,10 +75,14 @@ def _place(name: str) -> Iterator[Place]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    needs_gpu = [item for item in items if item.get_closest_marker("gpu")]
-    if needs_gpu and not _has_gpu():
-        config.hook.pytest_deselected(items=needs_gpu)
-        items[:] = [item for item in items if item not in needs_gpu]
+    unwanted = [item for item in items if item.get_closest_marker("gpu")]
+    if unwanted and _has_gpu():
+        unwanted = []
+    if "numpy" not in (config.getoption("--backend") or ["numpy"]):  # then only what runs on the others
+        unwanted += [item for item in items if not {"backend", "device"} & set(getattr(item, "fixturenames", ()))]
+    if unwanted:
+        config.hook.pytest_deselected(items=unwanted)
+        items[:] = [item for item in items if item not in unwanted]
 
 
 def _has_gpu() -> bool:

@@ -22,6 +22,8 @@ with_gradient = pytest.mark.parametrize("row", [row for row in TABLE if row.orde
 
 # Relative and absolute: rounding in the reference is in float64.
 EXACT = {np.dtype("float64"): 1e-12, np.dtype("float32"): 1e-5, np.dtype("float16"): 1e-2}
+# Not for integers: what they stand for there has no use, or no counterpart in NumPy.
+FLOATS_ONLY = {"astype", "cross_entropy", "einsum", "kl_div", "logsumexp", "lstm", "scan"}
 # Operations exercised by another test than the table's, and by which.
 ELSEWHERE = {"ToDevice": "tests/ops/test_devices.py: it needs two devices"}
 
@@ -66,7 +68,8 @@ def again(row: Row, first: list[ts.Tensor], xs: list[ts.Tensor], place: Place) -
 def test_values_and_dtypes(row: Row, backend: Place) -> None:
     """Values are NumPy's; floating-point results keep the dtype of the inputs, others have NumPy's."""
     for dtype in ("float64", "float32", "float16"):
-        outputs = run(row, backend, tensors(row, backend, dtype))
+        with np.errstate(divide="ignore"):  # log 0 = -inf is meant where a row has it
+            outputs = run(row, backend, tensors(row, backend, dtype))
         reference = row.arrays(dtype)
         if row.op != "astype":  # as exact as NumPy can be
             reference = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in reference]
@@ -82,6 +85,26 @@ def test_values_and_dtypes(row: Row, backend: Place) -> None:
             with np.errstate(over="ignore"):
                 e = e.astype(y.dtype)
             np.testing.assert_allclose(backend.host(y), e, rtol=exact, atol=exact)
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.op not in FLOATS_ONLY], ids=lambda row: row.id)
+def test_integers(row: Row) -> None:
+    """Values and dtypes of integers are NumPy's, and so is what cannot be done with them."""
+    for dtype in ("int64", "int32"):
+        arrays = [np.round(3 * a).astype(dtype) if a.dtype.kind == "f" else a for a in row.arrays()]
+        xs = [ts.tensor(a) for a in arrays]
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore", RuntimeWarning)
+            try:
+                expected = flat(row.numpy(*arrays))
+            except ValueError as error:
+                with pytest.raises(ValueError, match=str(error)):
+                    row.run(*xs)
+                continue
+            outputs = flat(row.run(*xs))
+        for y, e in zip(outputs, expected, strict=True):
+            assert y.dtype == np.asarray(e).dtype
+            np.testing.assert_allclose(y.numpy(), e, rtol=1e-12, atol=1e-12)
 
 
 @with_gradient

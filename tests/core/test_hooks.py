@@ -219,6 +219,4 @@ def test_definitions_runs_the_equations() -> None:
     assert opened.place.scope.owner.__class__.__name__ == "Softmax", "drawn together, under the fused op's name"
     np.testing.assert_allclose(fused.data, opened.data, rtol=1e-14)
     v = np.array([1.0, -1.0, 2.0])
-    np.testing.assert_allclose(
-        ts.grad((fused * v).sum(), x).data, ts.grad((opened * v).sum(), x).data, rtol=1e-12
-    )
+    np.testing.assert_allclose(ts.grad((fused * v).sum(), x).data, ts.grad((opened * v).sum(), x).data, rtol=1e-12)

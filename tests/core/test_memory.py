@@ -123,10 +123,13 @@ def arrays_of(loss: ts.Tensor) -> list[np.ndarray]:
             continue
         seen.add(id(op))
         stack += getattr(op, "sources", [])
-        for attribute in ("kept", "inputs", "tape"):
-            parts = getattr(op, attribute, None)
-            parts = parts if isinstance(parts, tuple | list) else [parts]
-            found += [part for part in parts if isinstance(part, np.ndarray)]
+        parts = [getattr(op, "kept", None)]
+        while parts:
+            part = parts.pop()
+            if isinstance(part, tuple | list):
+                parts += part
+            elif isinstance(part, np.ndarray):
+                found.append(part)
     return found
 
 

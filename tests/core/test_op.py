@@ -8,6 +8,8 @@ import pytest
 import tinygrad_seq as ts
 from tinygrad_seq.core import FusedOp, Op
 
+ONE = ts.tensor([1.0], requires_grad=True)
+
 
 def test_backward_may_ask_for_inputs_and_out_alone() -> None:
     with pytest.raises(TypeError, match=r"^Bad.backward asks for \['y'\]; it may ask for \['a', 'b', 'out'\]$"):
@@ -78,6 +80,15 @@ def test_arrays_in_arrays_out() -> None:
     assert type(ts.ops.tanh(np.ones(2))) is np.ndarray
     assert type(ts.ops.softmax(np.ones(2))) is np.ndarray
     assert all(type(part) is np.ndarray for part in ts.ops.split(np.ones(2), 2))
+
+
+@pytest.mark.parametrize("make", [lambda: ts.ops.exp(ONE).place, lambda: ts.ops.softmax(ONE).place])
+def test_an_applied_op_is_a_node_and_cannot_be_applied_again(make: Any) -> None:
+    op = make()
+    with pytest.raises(RuntimeError, match=r"this (Exp|Softmax) was applied before and is a node of that graph"):
+        op(ONE * 2)
+    with ts.no_grad():
+        op(ONE)  # this makes no node
 
 
 def test_gradient_none_means_none() -> None:

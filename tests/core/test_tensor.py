@@ -127,7 +127,12 @@ def test_python_numbers_and_lists_on_the_left() -> None:
 
 def test_asarray_of_a_tensor_with_gradient_raises() -> None:
     t = ts.tensor([1.0], requires_grad=True)
-    for convert in (np.asarray, np.array, lambda t: np.zeros(1) + np.asarray(t), lambda t: np.add(np.ones(1), np.array(t))):
+    for convert in (
+        np.asarray,
+        np.array,
+        lambda t: np.zeros(1) + np.asarray(t),
+        lambda t: np.add(np.ones(1), np.array(t)),
+    ):
         with pytest.raises(TypeError, match=r"NumPy would drop the gradient.*detach\(\).numpy\(\)"):
             convert(t)
     with pytest.raises(TypeError):

@@ -51,9 +51,7 @@ KEEPS: dict[str, Callable[[ts.Parameter], ts.Tensor]] = {
     "Mul of W[:, 1:]": lambda W: (W[:, np.int64(1)] * ts.tensor(X[0], requires_grad=True)).sum(),
     "Mul of a part of W": lambda W: (ts.ops.split(W, 2)[1] * ts.tensor(X[:2], requires_grad=True)).sum(),
     "Mul of a row of W": lambda W: (ts.ops.unstack(W)[1] * ts.tensor(X[0], requires_grad=True)).sum(),
-    "Mul of W broadcast": lambda W: (
-        ts.ops.broadcast_to(W[0], (3, 4)) * ts.tensor(X, requires_grad=True)
-    ).sum(),
+    "Mul of W broadcast": lambda W: (ts.ops.broadcast_to(W[0], (3, 4)) * ts.tensor(X, requires_grad=True)).sum(),
     "softmax of W": lambda W: ts.ops.softmax(W).sum(),
     "an op of two inputs": lambda W: SquareOfBoth()(W, ts.tensor(1.0)).sum(),
 }
@@ -94,7 +92,9 @@ def test_the_error_names_the_op_and_the_cure() -> None:
     W = weight(2, 2)
     loss = (W * W).sum()
     by_step(W)
-    with pytest.raises(RuntimeError, match="^Mul needs the weight.*optimizer step or load_state_dict.*forward pass again"):
+    with pytest.raises(
+        RuntimeError, match="^Mul needs the weight.*optimizer step or load_state_dict.*forward pass again"
+    ):
         loss.backward()
 
 

@@ -536,6 +536,8 @@ class ndarray:
     # Comparison with None is the one comparison that CuPy answers for any object
 
     def __eq__(self, other: Any) -> Any:
+        if _takes_over(other):
+            return NotImplemented
         _launch()
         return (
             _wrap(np.full(self.shape, False))
@@ -544,6 +546,8 @@ class ndarray:
         )
 
     def __ne__(self, other: Any) -> Any:
+        if _takes_over(other):
+            return NotImplemented
         _launch()
         if other is None:
             return _wrap(np.full(self.shape, True))
@@ -568,6 +572,9 @@ def _index(host: HostArray, key: Any) -> tuple[tuple[Any, ...], bool]:
             parts[i] = np.array(part, dtype=None if part else np.intp)
         elif isinstance(part, HostArray):
             _copy_to_device("indexing with a NumPy array")
+        elif isinstance(part, (bool, np.bool_)):
+            _copy_to_device("indexing with a boolean")
+            parts[i] = np.asarray(part)
         elif isinstance(part, ndarray):
             parts[i] = part._host
 
@@ -677,10 +684,17 @@ def _add_methods() -> None:
             setattr(ndarray, name, _method(name, entry["sig"]))
 
 
+def _takes_over(other: Any) -> bool:
+    """Whether an operand that is no array says that operators are its own business, as CuPy and NumPy let it."""
+    return not isinstance(other, ndarray) and getattr(other, "__array_ufunc__", True) is None
+
+
 def _binary(function: np.ufunc, reflected: bool = False, in_place: bool = False) -> Callable[..., Any]:
     launch = _launch_product if function is np.matmul else _launch
 
     def operator(self: ndarray, other: Any) -> Any:
+        if not in_place and _takes_over(other):
+            return NotImplemented
         if function is np.matmul and not isinstance(other, ndarray):
             raise _unsupported(other)
         other = _operand(other)

@@ -89,7 +89,13 @@ def test_orthogonal_is_uniform_over_all() -> None:
 
 
 def test_matrices_are_asked_for() -> None:
-    for function in (init.xavier_uniform, init.xavier_normal, init.kaiming_uniform, init.kaiming_normal, init.orthogonal):
+    for function in (
+        init.xavier_uniform,
+        init.xavier_normal,
+        init.kaiming_uniform,
+        init.kaiming_normal,
+        init.orthogonal,
+    ):
         with pytest.raises(ValueError, match=r"init: expected a matrix \(fan_out, fan_in\), got shape \(3,\)"):
             function(Parameter(np.empty(3)))
 

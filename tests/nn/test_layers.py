@@ -185,7 +185,9 @@ def test_layer_norm_of_a_constant_row_is_its_bias() -> None:
 
 
 def test_layer_norm_size() -> None:
-    with pytest.raises(ValueError, match=r"layer_norm: weight has the size of x's last axis: expected \(3,\), got \(4,\)"):
+    with pytest.raises(
+        ValueError, match=r"layer_norm: weight has the size of x's last axis: expected \(3,\), got \(4,\)"
+    ):
         nn.LayerNorm(4)(floats(2, 3))
 
 

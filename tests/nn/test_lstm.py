@@ -249,7 +249,9 @@ def test_no_time_steps() -> None:
 
 def test_wrong_states() -> None:
     good, bad = ts.tensor(np.zeros((1, B, H))), ts.tensor(np.zeros((B, H)))
-    with pytest.raises(ValueError, match=r"expected h of shape \(layers · directions, B, H\) = \(1, 3, 4\), got \(3, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"expected h of shape \(layers · directions, B, H\) = \(1, 3, 4\), got \(3, 4\)"
+    ):
         layer()(batch(), (bad, good))
     with pytest.raises(ValueError, match="expected c of shape"):
         layer()(batch(), (good, bad))

@@ -48,6 +48,7 @@ def test_a_gradient_is_a_value() -> None:
     assert held.item() == 10 and a.grad.item() == 0.25
 
 
+@pytest.mark.filterwarnings("ignore:invalid value")
 def test_not_finite_gradients_show_in_the_norm() -> None:
     assert np.isnan(clip_grad_norm(params([float("nan"), 1.0]), 1.0).item())
     assert np.isinf(clip_grad_norm(params([float("inf"), 1.0]), 1.0).item())
@@ -66,6 +67,13 @@ def test_mixed_dtypes_stay() -> None:
     ps = params([3.0], dtype="float32") + params([4.0], dtype="float64")
     clip_grad_norm(ps, 1.0)
     assert [p.grad.dtype for p in ps] == [np.float32, np.float64]
+
+
+def test_float16_does_not_overflow() -> None:
+    ps = params([300.0, 400.0], dtype="float16")
+    assert clip_grad_norm(ps, 5.0).item() == pytest.approx(500, rel=1e-3)
+    np.testing.assert_allclose(ps[0].grad.data, [3, 4], rtol=2e-3)
+    assert ps[0].grad.dtype == np.float16
 
 
 def test_values_are_cut_at_both_ends() -> None:

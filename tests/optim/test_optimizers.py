@@ -46,7 +46,9 @@ def adamw(lr: float, weight_decay: float = 1e-2, **options: Any) -> Iterator[Any
     return adam(lr, weight_decay=weight_decay, decoupled=True, **options)
 
 
-def rmsprop(lr: float, alpha: float = 0.99, eps: float = 1e-8, momentum: float = 0, weight_decay: float = 0) -> Iterator[Any]:
+def rmsprop(
+    lr: float, alpha: float = 0.99, eps: float = 1e-8, momentum: float = 0, weight_decay: float = 0
+) -> Iterator[Any]:
     v = u = 0.0
     p, g = yield
     while True:
@@ -78,7 +80,9 @@ def parameters(seed: int = 0) -> list[ts.Tensor]:
     return [ts.tensor(np.asarray(generator.standard_normal(shape)), requires_grad=True) for shape in SHAPES]
 
 
-def give_gradients(params: list[ts.Tensor], step: int, skip: Callable[[int, int], bool] = lambda k, step: False) -> None:
+def give_gradients(
+    params: list[ts.Tensor], step: int, skip: Callable[[int, int], bool] = lambda k, step: False
+) -> None:
     generator = np.random.default_rng(100 + step)
     for k, p in enumerate(params):
         g = generator.standard_normal(p.shape) * 10 ** generator.uniform(-3, 1)

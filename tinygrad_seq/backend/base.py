@@ -46,11 +46,11 @@ class Backend:
         raise NotImplementedError
 
     def erf(self, x: Array) -> Array:
-        """The error function, elementwise."""
+        """The error function, elementwise; float16 stays float16."""
         raise NotImplementedError
 
-    def check_range(self, index: Array, size: int, what: str) -> None:
-        """Raise IndexError where an integer of `index` is outside 0 … size - 1.
+    def check_range(self, index: Array, size: int, what: str, low: int = 0) -> None:
+        """Raise IndexError where an integer of `index` is outside low … size - 1.
 
         On a GPU the answer would make the host wait, so it is looked at when the host next reads a value.
         """
@@ -63,7 +63,8 @@ class Backend:
     def matmul(self, a: Array, b: Array) -> Array:
         """a @ b. All leading axes of `a` are one when `b` is a matrix: one product instead of many."""
         if a.ndim > 2 and b.ndim == 2:
-            return (a.reshape(-1, a.shape[-1]) @ b).reshape(*a.shape[:-1], b.shape[-1])
+            rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])  # not -1: an axis may be empty
+            return (rows @ b).reshape(*a.shape[:-1], b.shape[-1])
         return a @ b
 
     def keep_mask(self, key: int, shape: tuple[int, ...], p: float) -> Array:
@@ -79,7 +80,7 @@ class Backend:
             x ^= x >> np.uint64(shift)
             x *= np.uint64(factor)
         x ^= x >> np.uint64(31)
-        return (x.view(np.uint32)[:n] >= np.uint32(round(p * 2**32))).reshape(shape)
+        return (x.view(np.uint32)[:n] >= np.uint32(min(round(p * 2**32), 2**32 - 1))).reshape(shape)
 
     def scatter_add(self, shape: tuple[int, ...], index: Any, values: Array) -> Array:
         """Zeros of `shape`, with `values` added at `index`; an index that stands twice is added twice."""

@@ -36,11 +36,11 @@ class CupyBackend(Backend):
     def erf(self, x: Array) -> Array:
         from cupyx.scipy.special import erf
 
-        return erf(x)
+        return erf(x).astype(np.result_type(x.dtype, np.float16), copy=False)  # cupyx makes float32 of float16
 
-    def check_range(self, index: Array, size: int, what: str) -> None:
-        what = f"{what}: expected integers from 0 to {size - 1}"
-        flag = ((index < 0) | (index >= size)).any()
+    def check_range(self, index: Array, size: int, what: str, low: int = 0) -> None:
+        what = f"{what}: expected integers from {low} to {size - 1}"
+        flag = ((index < low) | (index >= size)).any()
         self._out_of_range[what] = flag | self._out_of_range[what] if what in self._out_of_range else flag
 
 

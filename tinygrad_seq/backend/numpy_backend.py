@@ -26,12 +26,12 @@ class NumpyBackend(Backend):
     def erf(self, x: Array) -> Array:
         from scipy.special import erf  # 60 ms: only who asks for the exact gelu pays
 
-        return erf(x)
+        return erf(x).astype(np.result_type(x, np.float16))  # SciPy makes float32 of float16
 
-    def check_range(self, index: Array, size: int, what: str) -> None:
-        if index.size and not (0 <= index.min() and index.max() < size):
-            bad = index[(index < 0) | (index >= size)].reshape(-1)[0]
-            raise IndexError(f"{what}: expected integers from 0 to {size - 1}, got {bad}")
+    def check_range(self, index: Array, size: int, what: str, low: int = 0) -> None:
+        if index.size and not (low <= index.min() and index.max() < size):
+            bad = index[(index < low) | (index >= size)].reshape(-1)[0]
+            raise IndexError(f"{what}: expected integers from {low} to {size - 1}, got {bad}")
 
     def scatter_add(self, shape: tuple[int, ...], index: Any, values: Array) -> Array:
         if isinstance(index, np.ndarray) and index.dtype.kind in "iu" and values.dtype.kind == "f" and values.size:
@@ -41,7 +41,8 @@ class NumpyBackend(Backend):
 
 def _add_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:
     """Zeros of `shape`, with values[k] added to row rows[k]. np.add.at takes 4 to 8 times as long."""
-    rows = np.where(rows < 0, rows + shape[0], rows)
+    rows = rows.astype(np.intp)  # a copy, in which shape[0] has room: tokens may be bytes
+    rows[rows < 0] += shape[0]
     if shape[0] <= ONE_HOT_ROWS:
         hot = np.zeros((shape[0], rows.size), values.dtype)
         hot[rows, np.arange(rows.size)] = 1

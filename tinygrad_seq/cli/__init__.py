@@ -36,7 +36,7 @@ def _options(version: Annotated[bool, typer.Option("--version", help="Print the 
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="The folder for everything that is left behind.")] = Path("out"),
-    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 1500,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 600,
     hidden: Hidden = 256,
     seed: Seed = 0,
     device: Device = "cpu",
@@ -54,13 +54,13 @@ def demo(
 def train_char_lm(
     out: Annotated[Path, typer.Option(help="The run's folder: checkpoints go to OUT/checkpoints.")],
     data: Annotated[Path | None, typer.Option(help="A UTF-8 text file; the Python manual if not given.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps in all.")] = 1500,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps in all.")] = 600,
     hidden: Hidden = 256,
     layers: Annotated[int, typer.Option(min=1, help="LSTMs, one above the other.")] = 1,
     dropout: Annotated[float, typer.Option(min=0, max=0.99, help="The probability of a zero, in training.")] = 0.0,
-    lr: Annotated[float, typer.Option(help="The largest learning rate.")] = 4e-3,
+    lr: Annotated[float, typer.Option(help="The largest learning rate.")] = 1.2e-2,
     seed: Seed = 0,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT's latest checkpoint.")] = False,
     device: Device = "cpu",
 ) -> None:

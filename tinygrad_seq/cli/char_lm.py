@@ -66,7 +66,7 @@ def char_lm(
         ts.optim.Adam(model.parameters(), lr),
         steps=steps,
         schedule=schedule,
-        evaluate_every=250,
+        evaluate_every=100,
         directory=directory,
         checkpoint_every=checkpoint_every,
         extra={"vocabulary": vocabulary.to_json(), "config": asdict(config)},

@@ -16,13 +16,14 @@ from .progress import progress
 
 PROMPT = "The "
 SAMPLE = 300  # characters
+LEARNING_RATE = 1.2e-2
 
 
 def run(out: Path, *, steps: int, hidden: int, seed: int, device: str) -> None:
     """Do it all; leave checkpoint, plots, graphs and index.html in the folder `out`."""
     console = Console(highlight=False)
     viz.check()  # a minute of training is too much to find out afterwards that nothing can be drawn
-    job = char_lm(None, steps=steps, hidden=hidden, lr=4e-3, seed=seed, device=device)
+    job = char_lm(None, steps=steps, hidden=hidden, lr=LEARNING_RATE, seed=seed, device=device)
     job.trainer.directory = out
     out.mkdir(parents=True, exist_ok=True)
 

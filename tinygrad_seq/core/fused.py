@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from ..backend import backend_of
 from .engine import grad
-from .op import Op, explain, mark, spent
+from .op import Op, applied_twice, explain, mark, spent
 from .state import scope, state
 from .tensor import Tensor, next_number, value
 
@@ -27,19 +27,21 @@ class FusedOp(Op):
     def __call__(self, *inputs: Any) -> Any:
         arrays = [value(x) for x in inputs]
         backend = backend_of(*arrays)
-        kernel = backend.kernels.get(self.kernel) if state.fused else None
+        kernel = backend.kernels.get(self.kernel) if state.fused and _one_float_dtype(arrays) else None
         if kernel is None:
             with scope(self):
                 return self.definition(*inputs, **self.static)
         try:
             ys, tape = kernel.forward(backend, *arrays, **self.static)
         except Exception as error:
-            raise explain(self, arrays, error) from error
+            raise explain(type(self).__name__, self.names, arrays, error) from error
         sources = [x.place if isinstance(x, Tensor) else None for x in inputs]
         if not state.grad or all(place is None for place in sources):
             if not any(isinstance(x, Tensor) for x in inputs):
                 return ys
             return tuple(map(Tensor, ys)) if type(ys) is tuple else Tensor(ys)
+        if self.number is not None:
+            raise applied_twice(self)
         self.number, self.sources, self.scope = next_number(), sources, state.scope
         self.constants = [mark(x) for x in inputs]
         self.kept = [arrays, tape]
@@ -85,6 +87,12 @@ class FusedOp(Op):
             )
         )
         return tuple(next(found) if need else None for need in needs)
+
+
+def _one_float_dtype(arrays: list[Any]) -> bool:
+    """Whether a kernel can take these; others go through the definition, where NumPy's promotion holds."""
+    dtypes = {a.dtype for a in arrays if a is not None}
+    return len(dtypes) == 1 and dtypes.pop().kind == "f"
 
 
 class Same(Op):

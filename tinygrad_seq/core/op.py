@@ -2,7 +2,7 @@
 
 import inspect
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from ..backend import backend_of, backends_among
@@ -86,11 +86,13 @@ class Op(Place):
         try:
             y = self.forward(_find(type(arrays[0])) or backend_of(*arrays), *arrays)
         except Exception as error:
-            raise explain(self, arrays, error) from error
+            raise explain(type(self).__name__, self.names, arrays, error) from error
         if not (wanted and state.grad):  # arrays in, arrays out: derivatives use ops too
             if plain:
                 return y
             return tuple(map(Tensor, y)) if type(y) is tuple else Tensor(y)
+        if self.number is not None:
+            raise applied_twice(self)
         self.number = next_number()
         self.sources = sources
         self.scope = state.scope
@@ -153,11 +155,16 @@ def spent(op: Op) -> RuntimeError:
     )
 
 
-def explain(op: Op, arrays: list[Any], error: Exception) -> Exception:
+def applied_twice(op: Op) -> RuntimeError:
+    name = type(op).__name__
+    return RuntimeError(f"this {name} was applied before and is a node of that graph: make a new one, {name}(...)(...)")
+
+
+def explain(what: str, names: Sequence[str], arrays: list[Any], error: Exception) -> Exception:
     """The same error, naming the op and its inputs."""
     if not isinstance(error, ValueError | TypeError | IndexError | AttributeError):
         return error
-    names = op.names or [str(k) for k in range(len(arrays))]
+    names = names or [str(k) for k in range(len(arrays))]
     backends = backends_among(arrays)
     if len(backends) > 1:
         where = ", ".join(
@@ -165,14 +172,12 @@ def explain(op: Op, arrays: list[Any], error: Exception) -> Exception:
             for name, a in zip(names, arrays, strict=False)
             if hasattr(a, "shape")
         )
-        return ValueError(
-            f"{type(op).__name__}: the inputs are on different devices: {where}; move one with .to(device)"
-        )
+        return ValueError(f"{what}: the inputs are on different devices: {where}; move one with .to(device)")
     shapes = ", ".join(
         f"{name} {a.shape} {a.dtype}" if hasattr(a, "dtype") else f"{name} = {a!r}"
         for name, a in zip(names, arrays, strict=False)
     )
-    return same_kind(error, f"{type(op).__name__} of {shapes}: {error}")
+    return same_kind(error, f"{what} of {shapes}: {error}")
 
 
 def same_kind(error: Exception, text: str) -> Exception:

@@ -3,8 +3,11 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from ..backend import backend_of
 from ..core import FusedOp, Op, Tensor, value
+from ..core.op import explain
 
 
 class Elementwise(Op):
@@ -207,14 +210,11 @@ class Clip(Op):
 class Where(Elementwise):
     """a where the condition holds, b elsewhere."""
 
-    def __init__(self, condition: Any) -> None:
-        self.condition = condition
+    def forward(self, be: Any, condition: Any, a: Any, b: Any) -> Any:
+        return be.xp.where(condition, a, b)
 
-    def forward(self, be: Any, a: Any, b: Any) -> Any:
-        return backend_of(self.condition, a, b).xp.where(self.condition, a, b)
-
-    def backward(self, g: Any) -> Any:
-        return g * self.condition, g * ~self.condition
+    def backward(self, g: Any, condition: Any) -> Any:
+        return None, g * condition, g * ~condition
 
 
 class AsType(Op):
@@ -369,11 +369,13 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     condition = value(condition)
     if getattr(getattr(condition, "dtype", None), "kind", None) != "b":
         raise TypeError(f"where: the condition is a bool array, got {getattr(condition, 'dtype', type(condition))}")
-    return Where(condition)(a, b)
+    return Where()(condition, a, b)
 
 
 def astype(x: Any, dtype: Any) -> Any:
-    """x in another dtype; the gradient comes back in x's."""
+    """x in another dtype; the gradient comes back in x's. Integers and booleans have none."""
+    if isinstance(x, Tensor) and np.dtype(dtype).kind != "f":
+        return Tensor(x.data.astype(dtype))
     return AsType(dtype)(x)
 
 
@@ -382,7 +384,10 @@ def astype(x: Any, dtype: Any) -> Any:
 
 def _constant(name: str, *inputs: Any) -> Any:
     arrays = [value(x) for x in inputs]
-    y = getattr(backend_of(*arrays).xp, name)(*arrays)
+    try:
+        y = getattr(backend_of(*arrays).xp, name)(*arrays)
+    except Exception as error:
+        raise explain(name, "ab", arrays, error) from error
     return Tensor(y) if any(isinstance(x, Tensor) for x in inputs) else y
 
 

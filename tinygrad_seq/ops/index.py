@@ -7,7 +7,7 @@ import numpy as np
 from ..backend import backend_of
 from ..backend.base import is_basic
 from ..core import Op, Tensor, value
-from .shape import reshape
+from .shape import axes_of, reshape
 
 
 class GetItem(Op):
@@ -83,8 +83,9 @@ def getitem(x: Any, index: Any) -> Any:
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     """The parts of x at `indices` along an axis; of x made flat without one."""
     if axis is None:
-        return GetItem(beside(x, integers("take", indices)))(reshape(x, -1))
-    return GetItem((slice(None),) * (axis % x.ndim) + (beside(x, integers("take", indices)),))(x)
+        x, axis = reshape(x, -1), 0
+    (axis,) = axes_of("take", axis, x.ndim)
+    return GetItem((slice(None),) * axis + (_inside("take", x, indices, axis),))(x)
 
 
 def gather(x: Any, index: Any, axis: int) -> Any:
@@ -98,7 +99,8 @@ def gather(x: Any, index: Any, axis: int) -> Any:
     >>> ts.ops.gather(x, ts.tensor([[2], [0]]), axis=1).tolist()
     [[3.0], [4.0]]
     """
-    return Gather(beside(x, integers("gather", index)), axis)(x)
+    (axis,) = axes_of("gather", axis, x.ndim)
+    return Gather(_along("gather", x, index, axis), axis)(x)
 
 
 def scatter_add(x: Any, index: Any, values: Any, axis: int) -> Any:
@@ -108,7 +110,8 @@ def scatter_add(x: Any, index: Any, values: Any, axis: int) -> Any:
     >>> ts.ops.scatter_add(ts.tensor([0.0, 0.0]), ts.tensor([1, 1]), ts.tensor([2.0, 3.0]), axis=0).tolist()
     [0.0, 5.0]
     """
-    index = beside(x, integers("scatter_add", index))
+    (axis,) = axes_of("scatter_add", axis, x.ndim)
+    index = _along("scatter_add", x, index, axis)
     if index.shape != values.shape:
         raise ValueError(f"scatter_add: index and values have one shape, got {index.shape} and {values.shape}")
     return x + AddAlong(x.shape, index, axis)(values)
@@ -151,6 +154,22 @@ def integers(what: str, index: Any) -> Any:
     if array.dtype.kind not in "iu":
         raise TypeError(f"{what}: expected integers, got {array.dtype}")
     return array
+
+
+def _inside(what: str, x: Any, index: Any, axis: int) -> Any:
+    """Integers that stand for places of an axis of x, checked, on the device of x."""
+    index, n = integers(what, index), x.shape[axis]
+    backend_of(index).check_range(index, n, f"{what}: axis {axis} has {n} places", low=-n)
+    return beside(x, index)
+
+
+def _along(what: str, x: Any, index: Any, axis: int) -> Any:
+    """The same for an index that has the shape of x but for one axis: NumPy would stretch others, PyTorch cut them."""
+    index = integers(what, index)
+    shape = index.shape
+    if len(shape) != x.ndim or any(n != m for a, (n, m) in enumerate(zip(shape, x.shape, strict=True)) if a != axis):
+        raise ValueError(f"{what}: the index has the shape of x but for axis {axis}: x is {x.shape}, the index {shape}")
+    return _inside(what, x, index, axis)
 
 
 def beside(x: Any, index: Any) -> Any:

@@ -1,11 +1,12 @@
 """Products: matmul of any rank, einsum, outer, and the linear map with its bias."""
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ..core import FusedOp, Op
-from .reduce import sum
+from .reduce import broadcast_to, sum
 from .shape import expand_dims, squeeze
 
 
@@ -20,7 +21,8 @@ class MatMul(Op):
         if not self.sources[1]:
             return da, None
         if b.ndim == 2:  # one product over all leading axes, not one each and a sum
-            return da, a.reshape(-1, a.shape[-1]).swapaxes(0, 1) @ g.reshape(-1, g.shape[-1])
+            rows = math.prod(a.shape[:-1])
+            return da, a.reshape(rows, a.shape[-1]).swapaxes(0, 1) @ g.reshape(rows, g.shape[-1])
         return da, a.swapaxes(-1, -2) @ g
 
 
@@ -36,9 +38,14 @@ class Einsum(Op):
         return be.xp.einsum(f"{self.a},{self.b}->{self.out}", a, b, optimize=True)
 
     def backward(self, g: Any, a: Any, b: Any) -> Any:
-        da = Einsum(self.out, self.b, self.a)(g, b) if self.sources[0] else None
-        db = Einsum(self.out, self.a, self.b)(g, a) if self.sources[1] else None
-        return da, db
+        return self.pull(g, b, self.b, self.a, self.sources[0]), self.pull(g, a, self.a, self.b, self.sources[1])
+
+    def pull(self, g: Any, other: Any, letters: str, own: str, source: Any) -> Any:
+        """The gradient of one input, from the other; the same at every place to which the other was stretched."""
+        if source is None:
+            return None
+        g = Einsum(self.out, letters, own)(g, other)
+        return g if g.shape == source.shape else broadcast_to(g, np.broadcast_shapes(g.shape, source.shape))
 
 
 class Linear(FusedOp):

@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import numpy as np
-
 from ..backend import backend_of
 from ..core import FusedOp, value
-from .elementwise import log, softplus, where
+from .elementwise import astype, log, softplus, where
 from .index import beside, gather, integers
 from .reduce import mean, sum
 from .softmax import log_softmax
@@ -20,8 +18,11 @@ class CrossEntropy(FusedOp):
     def definition(self, logits: Any, weight: Any, targets: Any, ignore_index: int | None, smoothing: float) -> Any:
         xp = backend_of(value(logits)).xp
         V, t = logits.shape[-1], targets.reshape(-1)
-        log_p = log_softmax(logits.reshape(-1, V))
+        logits = logits.reshape(-1, V)
         counts = xp.ones(t.shape, bool) if ignore_index is None else t != ignore_index
+        if ignore_index is not None:
+            logits = where(counts[:, None], logits, 0.0)  # an ignored row may hold inf
+        log_p = log_softmax(logits)
         t = xp.where(counts, t, 0)
         w = counts.astype(log_p.dtype) if weight is None else weight[t] * counts
         loss = -w * gather(log_p, t[:, None], 1)[:, 0]
@@ -83,13 +84,13 @@ def binary_cross_entropy_with_logits(logits: Any, targets: Any) -> Any:
     Args:
         logits: z, of any shape; targets: t, probabilities or 0 and 1, of the same shape.
     """
-    _same_shape("binary_cross_entropy_with_logits", logits, targets)
+    targets = _targets("binary_cross_entropy_with_logits", logits, targets)
     return mean(softplus(logits) - logits * targets)
 
 
 def mse_loss(x: Any, targets: Any) -> Any:
     """L = (x - t)², the mean over all elements."""
-    _same_shape("mse_loss", x, targets)
+    targets = _targets("mse_loss", x, targets)
     return mean((x - targets) ** 2)
 
 
@@ -100,11 +101,13 @@ def kl_div(log_q: Any, p: Any) -> Any:
         log_q: (..., V), logarithms of the model's probabilities, as log_softmax gives them.
         p: (..., V), the true probabilities; 0 log 0 counts as 0.
     """
-    _same_shape("kl_div", log_q, p)
+    p = _targets("kl_div", log_q, p)
     positive = value(p) > 0
     return mean(sum(p * (log(where(positive, p, 1.0)) - log_q), -1))
 
 
-def _same_shape(what: str, x: Any, targets: Any) -> None:
-    if np.shape(value(x)) != np.shape(value(targets)):
-        raise ValueError(f"{what}: expected two equal shapes, got {x.shape} and {np.shape(value(targets))}")
+def _targets(what: str, x: Any, targets: Any) -> Any:
+    """Targets of x's shape; integers and booleans in the dtype of x, so that it stays the dtype of the loss."""
+    if x.shape != targets.shape:
+        raise ValueError(f"{what}: expected two equal shapes, got {x.shape} and {targets.shape}")
+    return targets if targets.dtype.kind == "f" else astype(targets, x.dtype)

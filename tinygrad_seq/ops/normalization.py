@@ -25,15 +25,20 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) 
     Args:
         x: (..., D); weight γ and bias β: (D,) or None; eps: ε, added to the variance.
     """
-    for name, p in (("weight", weight), ("bias", bias)):
-        if p is not None and p.shape != x.shape[-1:]:
-            raise ValueError(
-                f"layer_norm: {name} has the size of x's last axis: expected {x.shape[-1:]}, got {p.shape}"
-            )
+    _check("layer_norm", x, weight=weight, bias=bias)
     return LayerNorm(eps=eps)(x, weight, bias)
 
 
 def rms_norm(x: Any, weight: Any = None, eps: float = 1e-5) -> Any:
     """y = x / √(mean(x²) + ε) · γ over the last axis (Zhang and Sennrich, 2019). x: (..., D); weight: (D,) or None."""
+    _check("rms_norm", x, weight=weight)
     y = x / sqrt(mean(x * x, -1, keepdims=True) + eps)
     return y if weight is None else y * weight
+
+
+def _check(what: str, x: Any, **parameters: Any) -> None:
+    if not x.ndim:
+        raise ValueError(f"{what}: expected at least one axis, got x of shape ()")
+    for name, p in parameters.items():
+        if p is not None and p.shape != x.shape[-1:]:
+            raise ValueError(f"{what}: {name} has the size of x's last axis: expected {x.shape[-1:]}, got {p.shape}")

@@ -5,27 +5,13 @@ from typing import Any
 
 from ..core import Op, Tensor, value
 from .elementwise import Elementwise, astype, exp, sqrt
-from .shape import concatenate
-
-Axis = int | tuple[int, ...] | None
-
-
-def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """The axes meant, counted from 0."""
-    if axis is None:
-        return tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    for a in axes:
-        if not -ndim <= a < ndim:
-            raise ValueError(f"axis {a} is out of range for a tensor of {ndim} axes")
-    return tuple(a % ndim for a in axes)
-
+from .shape import Axis, axes_of, concatenate
 
 def keep(x: Any, axis: Axis, ndim: int) -> Any:
     """A reduced x with its axes back, each of size 1, so that it broadcasts over what it was reduced from."""
     if x.ndim == ndim:
         return x
-    axes, shape = axes_of(axis, ndim), list(x.shape)
+    axes, shape = axes_of("keep", axis, ndim), list(x.shape)
     for a in sorted(axes):
         shape.insert(a, 1)
     return x.reshape(tuple(shape))
@@ -149,7 +135,10 @@ def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The product along axes, by halves: its derivatives are exact where an element is 0, too."""
-    axes = axes_of(axis, x.ndim)
+    axes = axes_of("prod", axis, x.ndim)
+    if x.dtype.kind != "f":  # without derivatives, and NumPy multiplies small integers in large ones
+        y = value(x).prod(axes, keepdims=keepdims)
+        return Tensor(y) if isinstance(x, Tensor) else y
     rest = tuple(a for a in range(x.ndim) if a not in axes)
     y = x.transpose(rest + axes).reshape(tuple(x.shape[a] for a in rest) + (-1 if x.size else _count(x, axis),))
     if not y.shape[-1]:
@@ -178,4 +167,4 @@ def argmax(x: Any, axis: int | None = None) -> Any:
 
 
 def _count(x: Any, axis: Axis) -> int:
-    return math.prod(x.shape[a] for a in axes_of(axis, x.ndim))
+    return math.prod(x.shape[a] for a in axes_of("mean", axis, x.ndim))

@@ -9,6 +9,19 @@ import numpy as np
 from ..backend import backend_of
 from ..core import Op, value
 
+Axis = int | tuple[int, ...] | None
+
+
+def axes_of(what: str, axis: Axis, ndim: int) -> tuple[int, ...]:
+    """The axes meant, counted from 0."""
+    if axis is None:
+        return tuple(range(ndim))
+    axes = tuple(axis) if isinstance(axis, tuple | list) else (axis,)
+    for a in axes:
+        if not -ndim <= a < ndim:
+            raise ValueError(f"{what}: axis {a} is out of range for {ndim} axes, numbered 0 to {ndim - 1}")
+    return tuple(int(a) % ndim for a in axes)
+
 
 class Reshape(Op):
     views = True
@@ -111,7 +124,7 @@ class Pad(Op):
         self.widths, self.fill = widths, fill
 
     def forward(self, be: Any, x: Any) -> Any:
-        return be.xp.pad(x, self.widths, mode="constant", constant_values=self.fill)
+        return be.xp.pad(x, self.widths, mode="constant", constant_values=self.fill) if self.widths else x
 
     def backward(self, g: Any) -> Any:
         shape = self.sources[0].shape
@@ -138,7 +151,7 @@ def reshape(x: Any, *shape: Any) -> Any:
 def transpose(x: Any, *axes: Any) -> Any:
     """x with its axes in the order given; without any, reversed."""
     order = _one_tuple(axes) or tuple(reversed(range(x.ndim)))
-    return Transpose(tuple(a % x.ndim for a in order) if x.ndim else ())(x)
+    return Transpose(axes_of("transpose", order, x.ndim))(x)
 
 
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
@@ -148,22 +161,23 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
 
 def moveaxis(x: Any, source: int, destination: int) -> Any:
     """x with one axis moved to another place."""
-    order = [a for a in range(x.ndim) if a != source % x.ndim]
-    order.insert(destination % x.ndim, source % x.ndim)
+    source, destination = axes_of("moveaxis", (source, destination), x.ndim)
+    order = [a for a in range(x.ndim) if a != source]
+    order.insert(destination, source)
     return transpose(x, order)
 
 
 def expand_dims(x: Any, axis: int) -> Any:
     """x with a new axis of size 1."""
-    at = axis % (x.ndim + 1)
+    (at,) = axes_of("expand_dims", axis, x.ndim + 1)
     return reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
 
 
-def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
+def squeeze(x: Any, axis: Axis = None) -> Any:
     """x without its axes of size 1, or without those named."""
     if axis is None:
         return reshape(x, tuple(n for n in x.shape if n != 1))
-    axes = {a % x.ndim for a in ((axis,) if isinstance(axis, int) else axis)}
+    axes = axes_of("squeeze", axis, x.ndim)
     wide = [a for a in axes if x.shape[a] != 1]
     if wide:
         raise ValueError(f"squeeze: axis {wide[0]} of shape {x.shape} has size {x.shape[wide[0]]}, not 1")
@@ -187,12 +201,16 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ..
     >>> [part.shape for part in ts.ops.split(ts.tensor([1.0, 2.0, 3.0]), [1])]
     [(1,), (2,)]
     """
+    (axis,) = axes_of("split", axis, x.ndim)
     n = x.shape[axis]
     if isinstance(sections, int):
         if sections < 1 or n % sections:
             raise ValueError(f"split: axis {axis} of size {n} does not fall into {sections} equal parts")
         sections = range(n // sections, n, n // sections) if n else [0] * (sections - 1)
-    return Split(tuple(sections), axis)(x)
+    cuts = [0, *(int(k) + n if k < 0 else int(k) for k in sections), n]
+    if cuts != sorted(cuts):
+        raise ValueError(f"split: the places {list(sections)} do not rise from 0 to {n}, the size of axis {axis}")
+    return Split(tuple(cuts[1:-1]), axis)(x)
 
 
 def unstack(x: Any, axis: int = 0) -> tuple[Any, ...]:
@@ -208,9 +226,9 @@ def pad(x: Any, widths: Any, fill: float = 0.0) -> Any:
     return Pad(tuple((int(before), int(after)) for before, after in pairs), fill)(x)
 
 
-def flip(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
+def flip(x: Any, axis: Axis = None) -> Any:
     """x reversed along axes, along all of them by default."""
-    axes = range(x.ndim) if axis is None else [a % x.ndim for a in ((axis,) if isinstance(axis, int) else axis)]
+    axes = axes_of("flip", axis, x.ndim)
     return x[tuple(slice(None, None, -1) if a in axes else slice(None) for a in range(x.ndim))]
 
 
@@ -230,9 +248,12 @@ def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Any
     """Each element along the axis `repeats` times (one number, or one for each element); flat without an axis."""
     if axis is None:
         x, axis = x.reshape(-1), 0
-    n = x.shape[axis]
-    index = np.repeat(np.arange(n), repeats)
-    return x[(slice(None),) * (axis % x.ndim) + (backend_of(value(x)).from_numpy(index),)]
+    (axis,) = axes_of("repeat", axis, x.ndim)
+    n, counts = x.shape[axis], np.asarray(repeats)
+    if counts.shape not in ((), (1,), (n,)) or (counts < 0).any():
+        raise ValueError(f"repeat: expected a number or {n}, one for each place of axis {axis}, none negative: {repeats}")
+    index = np.repeat(np.arange(n), counts)
+    return x[(slice(None),) * axis + (backend_of(value(x)).from_numpy(index),)]
 
 
 def _one_tuple(parts: tuple[Any, ...]) -> tuple[int, ...]:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from ..backend import backend_of
 from ..core import Tensor
 
@@ -28,11 +30,14 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> Tensor:
     total: Any = 0
     for p in having:
         g = p.grad.data.reshape(-1)  # type: ignore[union-attr]
+        if g.dtype == np.float16:  # whose squares overflow from 256 on
+            g = g.astype(np.float32)
         total = total + g @ g
     norm = xp.sqrt(total)
     scale = xp.minimum(max_norm / (norm + 1e-6), 1)
     for p in having:
-        p.grad = Tensor(p.grad.data * scale)  # type: ignore[union-attr]
+        g = p.grad.data  # type: ignore[union-attr]
+        p.grad = Tensor(g * scale.astype(g.dtype, copy=False))
     return Tensor(norm)
 
 

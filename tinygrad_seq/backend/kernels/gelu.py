@@ -10,7 +10,8 @@ C = A * 0.044715
 
 
 def _forward(be: Any, x: Any) -> tuple[Any, Any]:
-    t = x * x
+    t = be.empty(x.shape, x.dtype)  # not x * x: of a 0-d array NumPy makes a number, which is no `out`
+    be.xp.multiply(x, x, out=t)
     t *= C
     t += A
     t *= x

@@ -108,7 +108,7 @@ def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool,
             dh += past_h
     # All weight gradients are one product: every step's gates by every step's [h; x; 1].
     da = gates.transpose(1, 0, 2).reshape(4 * H, T * B)
-    dM = gates_first(da @ hx1[:T].transpose(1, 0, 2).reshape(-1, T * B).T, H)
+    dM = gates_first(da @ hx1[:T].transpose(1, 0, 2).reshape(H + D + 1, T * B).T, H)
     dx = None
     if needs[0]:
         dx = (gates_first(W, H).T @ da).reshape(D, T, B).transpose(2, 1, 0)

@@ -1,0 +1,97 @@
+"""A picture as DOT text: deterministic, edges last and outside of the frames, every label quoted."""
+
+from __future__ import annotations
+
+from . import names
+from .style import EDGE, FONT, PARTS, SIZES, STYLES, lines, node_size
+from .value import Edge, Graph, Node, Part
+
+
+def dot(graph: Graph) -> str:
+    """The DOT text of a picture."""
+    out = [
+        "digraph {",
+        f'  graph [fontname="{FONT}", fontsize={SIZES.title}, nodesep=0.25, ranksep=0.35, pad=0.1, labelloc=t'
+        + _heading(graph)
+        + "]",
+        f'  node [fontname="{FONT}", fontsize={SIZES.label}, fixedsize=true, shape=box]',
+        f'  edge [fontname="{FONT}", fontsize={SIZES.edge}, fontcolor="{EDGE.text}", color="{EDGE.line}", '
+        "arrowsize=0.6]",
+    ]
+    inside: dict[str | None, list[Node | Part]] = {}
+    for part in graph.parts:
+        inside.setdefault(part.parent, []).append(part)
+    for node in graph.nodes:
+        inside.setdefault(node.part, []).append(node)
+    waiting: list[tuple[int, Node | Part | None]] = [(1, item) for item in reversed(inside.get(None, []))]
+    while waiting:  # a loop, since parts may lie in parts to any depth
+        depth, item = waiting.pop()
+        indent = "  " * depth
+        if item is None:
+            out.append(f"{indent}}}")
+        elif isinstance(item, Node):
+            out.append(f"{indent}{_node(item)}")
+        else:
+            style = PARTS[item.kind]
+            out += [
+                f"{indent}subgraph cluster_{item.id} {{",
+                f"{indent}  graph [label={quoted(item.label)}, tooltip={quoted(item.note or item.label)}, "
+                f'fontsize={SIZES.part}, labeljust=l, style="{style.style}", color="{style.line}", '
+                f'fillcolor="{style.fill}", margin=10]',
+            ]
+            waiting.append((depth, None))
+            waiting += [(depth + 1, inner) for inner in reversed(inside.get(item.id, []))]
+    out += [f"  {_edge(edge)}" for edge in graph.edges]
+    return "\n".join([*out, "}"]) + "\n"
+
+
+def quoted(text: str) -> str:
+    r"""A DOT string that shows exactly this text: backslashes and `&` have a meaning there, too.
+
+    >>> print(quoted('a "b" \\N & <b>'))
+    "a \"b\" \\N &amp; <b>"
+    """
+    shown = []
+    for c in text.encode("utf-8", "replace").decode("utf-8"):
+        if c == "\n":
+            shown.append("\\n")
+        elif c.isprintable():
+            shown.append({'"': '\\"', "\\": "\\\\", "&": "&amp;"}.get(c, c))
+        else:
+            shown.append(" ")
+    return f'"{"".join(shown)}"'
+
+
+def tooltip(node: Node) -> str:
+    """All that is known of a box, one line each."""
+    about = [node.label if not node.equation else node.equation]
+    about += [f"shape {names.shape(node.shape)}"] if node.shape is not None else []
+    about += [f"dtype {node.dtype}"] if node.dtype else []
+    about += [f"operation {node.op}"] if node.op else []
+    about += [f"{node.count:,} boxes folded"] if node.kind == "fold" else []
+    return "\n".join(about)
+
+
+def _heading(graph: Graph) -> str:
+    text = "\n".join(line for line in (graph.title, graph.note) if line)
+    return f", label={quoted(text)}, tooltip={quoted(text)}" if text else ""
+
+
+def _node(node: Node) -> str:
+    style = STYLES[node.kind]
+    width, height = node_size(node)
+    more = ", peripheries=2" if style.double else ""
+    fill, line, pen = style.fill, style.line, 1.0
+    if node.output:
+        fill, line, pen = STYLES["output"].fill, STYLES["output"].line, 2.5
+    shape = "ellipse" if style.shape == "box" and len(lines(node)) == 1 and node.kind == "op" and width == height else style.shape
+    return (
+        f"{node.id} [label={quoted(chr(10).join(lines(node)))}, tooltip={quoted(tooltip(node))}, "
+        f'shape={shape}, style="{style.style}", fillcolor="{fill}", color="{line}", penwidth={pen:g}, '
+        f"width={width:g}, height={height:g}{more}]"
+    )
+
+
+def _edge(edge: Edge) -> str:
+    label = f" [label={quoted(edge.label)}]" if edge.label else ""
+    return f"{edge.source} -> {edge.target}{label}"

@@ -1,0 +1,153 @@
+"""Plots of numbers over time, by matplotlib (extra `viz`), in colours that colour-blind eyes tell apart."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .value import write
+
+# Okabe and Ito, 2008: told apart by colour-blind eyes.
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
+)  # fmt: skip
+
+
+def loss_curve(
+    training: Sequence[tuple[int, float]],
+    validation: Sequence[tuple[int, float]],
+    baselines: Mapping[str, float],
+    path: str | os.PathLike[str],
+    *,
+    unit: str = "character",
+    title: str | None = None,
+) -> Path:
+    """Draw the losses of a run, with what it has to beat as lines across.
+
+    Args:
+        training: (step, loss in nats); drawn light, and smoothed over it.
+        validation: (step, loss in nats).
+        baselines: {name: loss in nats}, each a labelled line.
+        path: a file ending in .png, .svg or .pdf.
+        unit: what one prediction is of, for the axis.
+    Returns:
+        The path.
+    Raises:
+        ImportError: without matplotlib, naming the extra that brings it.
+        ValueError: where there is nothing to draw, or the suffix is not known.
+        FileNotFoundError: where the folder does not exist.
+
+    >>> import pathlib, tempfile
+    >>> import tinygrad_seq as ts
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = ts.viz.loss_curve([(1, 4.0), (2, 3.0)], [(2, 3.1)], {"unigram": 3.2}, f"{folder}/loss.png")
+    ...     pathlib.Path(path).stat().st_size > 1000
+    True
+    """
+    path = Path(path)
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise ValueError(f"loss_curve: {path.name!r} does not end in .png, .svg or .pdf")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"loss_curve: the folder {str(path.parent)!r} does not exist: make it first")
+    if not len(training) and not len(validation):
+        raise ValueError("loss_curve: expected at least one loss, got none")
+    figure = new_figure(8, 5)
+    axes = figure.add_subplot()
+    _curves(axes, training, validation)
+    first, last = axes.get_xlim()
+    _baselines(axes, baselines, last)
+    axes.set_xlim(first, last)
+    axes.set_ylim(*_limits([loss for _, loss in training], [loss for _, loss in validation], baselines.values()))
+    axes.set_xlabel("training step")
+    axes.set_ylabel(f"loss (nats per {unit})")
+    bits = axes.secondary_yaxis("right", functions=(lambda nats: nats / math.log(2), lambda b: b * math.log(2)))
+    bits.set_ylabel(f"bits per {unit}")
+    if title:
+        axes.set_title(title)
+    axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="#DDDDDD")
+    axes.spines["top"].set_visible(False)
+    return save_figure(figure, path)
+
+
+def smoothed(losses: Sequence[float], span: float) -> np.ndarray:
+    """A running mean with exponential weights, over about `span` values; exact for a constant from the first on."""
+    keep = 1 - 1 / max(span, 1)
+    out, total, weight = np.empty(len(losses)), 0.0, 0.0
+    for k, loss in enumerate(losses):
+        if math.isfinite(loss):  # a diverged step is a gap in the light curve, not the end of the smooth one
+            total, weight = keep * total + (1 - keep or 1) * loss, keep * weight + (1 - keep or 1)
+        out[k] = total / weight if weight else math.nan
+    return out
+
+
+def _curves(axes: Any, training: Sequence[tuple[int, float]], validation: Sequence[tuple[int, float]]) -> None:
+    if len(training):
+        steps, losses = zip(*training, strict=True)
+        axes.plot(steps, losses, color=SKY, linewidth=0.8, alpha=0.6, label="training, each batch")
+        if len(losses) > 2:
+            axes.plot(
+                steps, smoothed(losses, max(2, len(losses) / 40)), color=BLUE, linewidth=1.8, label="training, smoothed"
+            )
+    if len(validation):
+        steps, losses = zip(*validation, strict=True)
+        axes.plot(steps, losses, color=RED, linewidth=1.8, marker="o", markersize=5, label="validation")
+
+
+def _baselines(axes: Any, baselines: Mapping[str, float], right: float) -> None:
+    styles = ["--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))]
+    for k, (name, loss) in enumerate(baselines.items()):
+        axes.axhline(loss, color="#444444", linewidth=1.1, linestyle=styles[k % len(styles)], zorder=1)
+        axes.annotate(
+            f"{name}: {loss:.3f}",
+            (0.01, loss),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            fontsize=9,
+            color="#222222",
+            zorder=5,
+            bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8},
+        )
+
+
+def _limits(training: Sequence[float], validation: Sequence[float], baselines: Any) -> tuple[float, float]:
+    """What to show: everything but the first moments, which would press the rest flat."""
+    finite = [loss for loss in training if math.isfinite(loss)]
+    rest = [loss for loss in (*validation, *baselines) if math.isfinite(loss)]
+    if not finite and not rest:
+        return 0.0, 1.0
+    high = max([*rest, *([float(np.percentile(finite, 99))] if finite else [])])
+    low = min(*finite, *rest) if len(finite) + len(rest) > 1 else high - 1
+    room = (high - low or 1) * 0.08
+    return low - room, high + room
+
+
+def new_figure(width: float, height: float) -> Any:
+    """A matplotlib Figure of its own, in inches: neither pyplot nor a window is touched.
+
+    Raises:
+        ImportError: naming the extra that brings matplotlib.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("plots need matplotlib: pip install 'tinygrad-seq[viz]'") from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Any, path: Path) -> Path:
+    """Write a figure whole or not at all, in the format of the suffix."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=path.suffix[1:], dpi=150)
+    return write(path, buffer.getvalue())

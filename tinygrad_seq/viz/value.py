@@ -1,0 +1,305 @@
+"""A picture as a plain value: nodes, edges and the parts they are drawn in. Nothing here knows a tensor."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FORMATS = ("svg", "png", "pdf", "dot", "json", "txt")
+KINDS = ("parameter", "input", "op", "fused", "fold")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A box of the picture."""
+
+    id: str  # from the position in the graph: "n7"
+    kind: str  # one of KINDS
+    label: str  # what a person calls it: "fₜ = σ"
+    shape: tuple[int, ...] | None = None
+    dtype: str | None = None
+    part: str | None = None  # the id of the part that it is drawn in
+    op: str = ""  # the operation's own name: "Sigmoid"
+    equation: str = ""  # "f_t = σ(W_f x_t + U_f h_{t-1} + b_f)"
+    output: bool = False  # one of the values that the picture was asked for
+    count: int = 1  # how many boxes it stands for; more than one where boxes were folded
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An arrow from a value to where it is used."""
+
+    source: str
+    target: str
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A frame around what one call of a module, an equation block, a time step or an opened operation did."""
+
+    id: str
+    label: str  # "lstm: LSTM"
+    kind: str  # "module", "equations", "step" or "opened"
+    parent: str | None = None
+    note: str = ""  # where it stands in the source, for a tooltip
+
+
+class Size(NamedTuple):
+    """How much of a graph a picture shows: shown + folded = all."""
+
+    shown: int
+    folded: int
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A picture of a computation: a plain value, drawn by `save`, `svg` and `text`, and compared by `==`.
+
+    Nodes stand in the order of the computation. The same program gives the same Graph and the same DOT text.
+
+    >>> import tinygrad_seq as ts
+    >>> w = ts.tensor([1.0, 2.0], requires_grad=True)
+    >>> loss = (w * w).sum()
+    >>> print(ts.graph(loss))
+    0  w            (2,)  parameter
+    1  × (0, 0)     (2,)
+    2  loss = Σ (1)  ()  output
+    """
+
+    title: str
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    parts: tuple[Part, ...]
+
+    @property
+    def size(self) -> Size:
+        """How many boxes are shown, and how many are folded away."""
+        shown = sum(node.kind != "fold" for node in self.nodes)
+        return Size(shown, sum(node.count for node in self.nodes) - shown)
+
+    @property
+    def note(self) -> str:
+        """What the picture says about what it does not show; empty where it shows everything."""
+        shown, folded = self.size
+        return f"{shown:,} of {shown + folded:,} boxes shown, {folded:,} folded" if folded else ""
+
+    @property
+    def dot(self) -> str:
+        """The picture as DOT text, for Graphviz."""
+        from .dot import dot
+
+        return dot(self)
+
+    def svg(self) -> str:
+        """The picture as SVG text.
+
+        Raises:
+            RenderError: where no Graphviz is found, or it fails.
+        """
+        from .draw import svg
+
+        return svg(self)
+
+    def text(self) -> str:
+        """The picture as lines of text: each value with the numbers of those it was made from, parts indented."""
+        from .text import text
+
+        return text(self)
+
+    def json(self) -> str:
+        """The value as JSON text."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=1)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the picture to a file, in the format that its suffix names: svg, png, pdf, dot, json or txt.
+
+        Args:
+            path: the file; an existing one is replaced, and stays whole where drawing fails.
+        Returns:
+            The path.
+        Raises:
+            ValueError: for a suffix that is not known.
+            FileNotFoundError: where the folder does not exist.
+            RenderError: where no Graphviz is found, or it fails.
+        """
+        path = Path(path)
+        suffix = path.suffix.lower().removeprefix(".")
+        if suffix not in FORMATS:
+            known = ", ".join(f".{name}" for name in FORMATS)
+            raise ValueError(f"save: {path.name!r} does not end in a format that is known: {known}")
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"save: the folder {str(path.parent)!r} does not exist: make it first")
+        return write(path, self._bytes(suffix))
+
+    def _bytes(self, suffix: str) -> bytes:
+        if suffix in ("png", "pdf"):
+            from .draw import paint
+
+            return paint(self, suffix)
+        text = {"svg": self.svg, "dot": lambda: self.dot, "json": self.json, "txt": self.text}[suffix]()
+        return text.encode("utf-8", "replace")
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
+        note = f", {self.note}" if self.note else ""
+        return f"<Graph {self.title!r}: {len(self.nodes)} boxes, {len(self.edges)} arrows{note}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """For Jupyter: SVG, and text where no Graphviz is found."""
+        from .render import RenderError
+
+        bundle = {"text/plain": self.text()}
+        try:
+            bundle["image/svg+xml"] = self.svg()
+        except RenderError as error:
+            bundle["text/plain"] += f"\n\n{error}"
+        return bundle
+
+
+def write(path: Path, data: bytes) -> Path:
+    """Write a file whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)  # mkstemp's files are the owner's alone
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+# -- folding: functions from a picture to a smaller one
+
+
+def fold(graph: Graph, groups: Iterable[tuple[Iterable[str], str, str | None]]) -> Graph:
+    """The picture with each group of boxes drawn as one.
+
+    Args:
+        groups: (ids of nodes, the label of the box that stands for them, the part it is drawn in). A box stands where
+            the first of its nodes stood. Groups do not overlap; an empty group is left out.
+    """
+    of: dict[str, int] = {}
+    boxes = []
+    for k, (ids, label, part) in enumerate(groups):
+        for name in ids:
+            of[name] = k
+        boxes.append((label, part))
+    counts = [0] * len(boxes)
+    outputs = [False] * len(boxes)
+    for node in graph.nodes:
+        if node.id in of:
+            counts[of[node.id]] += node.count
+            outputs[of[node.id]] |= node.output
+    nodes: list[Node] = []
+    new: dict[str, str] = {}
+    place: dict[int, str] = {}
+    for node in graph.nodes:
+        k = of.get(node.id, -1)
+        if k in place:
+            new[node.id] = place[k]
+            continue
+        name = new[node.id] = f"n{len(nodes)}"
+        if k >= 0:
+            place[k] = name
+            label, part = boxes[k]
+            nodes.append(Node(name, "fold", label, part=part, output=outputs[k], count=counts[k]))
+        else:
+            nodes.append(replace(node, id=name))
+    edges: dict[tuple[str, str], str] = {}
+    kept: list[Edge] = []
+    folded = set(place.values())
+    for edge in graph.edges:
+        source, target = new[edge.source], new[edge.target]
+        if source not in folded and target not in folded:
+            kept.append(Edge(source, target, edge.label))
+            continue
+        if source == target:
+            continue
+        # Many arrows become one: it keeps a label that all of them share.
+        before = edges.get((source, target))
+        edges[source, target] = edge.label if before is None or before == edge.label else ""
+    kept += [Edge(source, target, label) for (source, target), label in edges.items()]
+    order = {node.id: k for k, node in enumerate(nodes)}
+    kept.sort(key=lambda edge: order[edge.target])
+    return without_empty_parts(Graph(graph.title, tuple(nodes), tuple(kept), graph.parts))
+
+
+def without_empty_parts(graph: Graph) -> Graph:
+    """The picture with only the parts that hold something, numbered anew."""
+    parents = {part.id: part.parent for part in graph.parts}
+    used: set[str | None] = {None}
+    for node in graph.nodes:
+        name = node.part
+        while name not in used:
+            used.add(name)
+            name = parents[name]  # type: ignore[index]
+    kept = [part for part in graph.parts if part.id in used]
+    new: dict[str | None, str | None] = {None: None} | {part.id: f"p{k}" for k, part in enumerate(kept)}
+    return Graph(
+        graph.title,
+        tuple(replace(node, part=new[node.part]) for node in graph.nodes),
+        graph.edges,
+        tuple(replace(part, id=new[part.id] or "", parent=new[part.parent]) for part in kept),
+    )
+
+
+def fold_steps(graph: Graph, first: int = 1, last: int = 1) -> Graph:
+    """The picture with the middle of each run of more than `first + last + 1` time steps drawn as one box."""
+    runs: dict[str | None, list[Part]] = {}
+    for part in graph.parts:
+        if part.kind == "step":
+            runs.setdefault(part.parent, []).append(part)
+    top: dict[str, str] = {}  # a part that is folded away -> the outermost such part
+    groups: dict[str, tuple[list[str], str, str | None]] = {}
+    for parent, steps in runs.items():
+        middle = steps[first : len(steps) - last]
+        if len(middle) < 2:
+            continue
+        group: tuple[list[str], str, str | None] = ([], f"… {len(middle):,} steps …", parent)
+        for part in middle:
+            top[part.id] = part.id
+            groups[part.id] = group
+    for part in graph.parts:  # parents stand before what they hold
+        if part.parent in top:
+            top[part.id] = top[part.parent]
+    if not groups:
+        return graph
+    for node in graph.nodes:
+        if node.part in top:
+            groups[top[node.part]][0].append(node.id)
+    unique = {id(group): group for name, group in groups.items() if top[name] == name}
+    return fold(graph, [group for group in unique.values() if group[0]])
+
+
+def fold_to(graph: Graph, most: int) -> Graph:
+    """The picture with at most `most` boxes: first the innermost parts are closed, then the middle is folded."""
+    while len(graph.nodes) > most and graph.parts:
+        depth: dict[str | None, int] = {None: 0}
+        for part in graph.parts:
+            depth[part.id] = depth[part.parent] + 1
+        deepest = max(depth.values())
+        inner = {part.id: part for part in graph.parts if depth[part.id] == deepest}
+        members: dict[str, list[str]] = {}
+        for node in graph.nodes:
+            if node.part in inner:
+                members.setdefault(node.part, []).append(node.id)
+        graph = fold(graph, [(ids, inner[name].label, inner[name].parent) for name, ids in members.items()])
+    if len(graph.nodes) <= most:
+        return graph
+    before = most // 3
+    after = most - before - 1
+    middle = [node.id for node in graph.nodes[before : len(graph.nodes) - after]]
+    n = sum(node.count for node in graph.nodes[before : len(graph.nodes) - after])
+    return fold(graph, [(middle, f"… {n:,} boxes …", None)])
