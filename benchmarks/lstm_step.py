@@ -40,7 +40,8 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
-    print(f"cores {os.cpu_count()}, PyTorch {torch.__version__} with {torch.get_num_threads()} threads, NumPy {np.__version__}")
+    threads = f"{torch.get_num_threads()} threads"
+    print(f"cores {os.cpu_count()}, PyTorch {torch.__version__} with {threads}, NumPy {np.__version__}")
     print(f"memory kept between steps: {keep_freed_memory()}")
 
     ts.seed(0)

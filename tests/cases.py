@@ -198,8 +198,22 @@ row("pow", given([0.0, -1.0, 2.0]), lambda x: x**3, lambda x: x**3, "x ** 3 at 0
 row("mul", any_(2, 3), lambda x: x * x.detach(), lambda x: x * x, "a constant", order=0)
 row("maximum", given([1.0, 2.0]), lambda x: ops.maximum(x, 1.5), lambda x: np.maximum(x, 1.5), "a number")
 row("minimum", given([1.0, 2.0]), lambda x: ops.minimum(1.5, x), lambda x: np.minimum(1.5, x), "a number")
-row("maximum", given([1.0, 2.0, 3.0]), lambda x: ops.maximum(x, 2.0), lambda x: np.maximum(x, 2.0), "a tie", corner=[0, 0.5, 1])
-row("minimum", given([[1.0, 2.0, 3.0]] * 2), lambda x: ops.minimum(x[0], x[1]), lambda x: x[0], "ties", corner=[[0.5] * 3] * 2)
+row(
+    "maximum",
+    given([1.0, 2.0, 3.0]),
+    lambda x: ops.maximum(x, 2.0),
+    lambda x: np.maximum(x, 2.0),
+    "a tie",
+    corner=[0, 0.5, 1],
+)
+row(
+    "minimum",
+    given([[1.0, 2.0, 3.0]] * 2),
+    lambda x: ops.minimum(x[0], x[1]),
+    lambda x: x[0],
+    "ties",
+    corner=[[0.5] * 3] * 2,
+)
 
 for low, high in [(-0.5, 0.8), (None, 0.8), (-0.5, None), (-1, 1)]:
     for shape in ANY_SHAPE:
@@ -366,7 +380,9 @@ for shapes, axis in [(((2, 3), (1, 3)), 0), (((2, 3), (2, 1), (2, 2)), 1), (((2,
     row("concatenate", [any_(*s) for s in shapes], lambda *xs, a=axis: ops.concatenate(xs, a), lambda *xs, a=axis: np.concatenate(xs, a), f"{axis}")  # fmt: skip
 for shapes, axis in [(((2, 3), (2, 3)), 0), (((2, 3), (2, 3)), 1), (((2, 3),) * 3, -1), (((), ()), 0), (((2,),), 0), (((0, 2),) * 2, 1)]:  # fmt: skip
     row("stack", [any_(*s) for s in shapes], lambda *xs, a=axis: ops.stack(xs, a), lambda *xs, a=axis: np.stack(xs, a), f"{axis}")  # fmt: skip
-row("stack", any_(2, 3), lambda x: ops.stack([x, x * x, x], 1), lambda x: np.stack([x, x * x, x], 1), "one tensor twice")
+row(
+    "stack", any_(2, 3), lambda x: ops.stack([x, x * x, x], 1), lambda x: np.stack([x, x * x, x], 1), "one tensor twice"
+)
 for shape, sections, axis in [((4, 3), 2, 0), ((2, 6), 3, -1), ((5,), [1, 3], 0), ((2, 4), [0, 2, 2], 1), ((3,), 1, 0), ((3,), [], 0), ((0, 2), 2, 0)]:  # fmt: skip
     moved("split", any_(*shape), sections, axis)
 row("split", any_(5), lambda x: ops.split(x, [2])[1], lambda x: x[2:], "one part used")

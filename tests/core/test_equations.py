@@ -160,6 +160,6 @@ def test_plain(latex: str, text: str) -> None:
 
 
 def test_unicode() -> None:
-    assert [unicode(s) for s in ("h_{t-1}", "c_0", r"\tilde{h}_t", "W_f", "x", "e_{tj}")] == [
-        "hₜ₋₁", "c₀", "h̃ₜ", "W_f", "x", "eₜⱼ",
+    assert [unicode(s) for s in ("h_{t-1}", "c_0", r"\tilde{h}_t", "W_f", "W_i", "x", "e_{tj}")] == [
+        "hₜ₋₁", "c₀", "h̃ₜ", "W_f", "W_i", "x", "e_tj",
     ]  # fmt: skip

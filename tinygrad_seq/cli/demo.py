@@ -27,7 +27,7 @@ def run(out: Path, *, steps: int, hidden: int, seed: int, device: str) -> None:
     job.trainer.directory = out
     out.mkdir(parents=True, exist_ok=True)
 
-    console.print("[bold]1. The text[/]: the language reference that every Python carries (pydoc_data.topics)")
+    console.print("[bold]1. The text[/]: the language reference in every Python, pydoc_data.topics")
     sizes = f"{len(job.training):,} characters to learn from, {len(job.held_out):,} held out"
     console.print(f"   {sizes}, {len(job.vocabulary)} different")
     console.print("[bold]2. Count tables[/], fitted on the same text, judged on the same held-out text")
@@ -36,7 +36,7 @@ def run(out: Path, *, steps: int, hidden: int, seed: int, device: str) -> None:
         console.print(f"   {name:24s} {loss:.3f} nats per character")
     console.print(f"[bold]3. The model[/]\n{job.model}", soft_wrap=True)
     before = sample(job)
-    console.print(f"   untrained, it writes: {before[:70]!r} …")
+    console.print(f"   untrained, it writes: {before[:50]!r} …", markup=False)
     console.print(f"[bold]4. Training[/]: {steps} steps of truncated backpropagation through time")
     with progress(console, steps) as job.trainer.report:
         history = job.trainer.run()
@@ -47,16 +47,14 @@ def run(out: Path, *, steps: int, hidden: int, seed: int, device: str) -> None:
     console.print("[bold]5. Held-out loss[/]")
     console.print(_table(rows))
     best = min(baselines.values())
-    verdict = f"the LSTM beats all count tables: {loss:.3f} < {best:.3f}" if loss < best else (
-        f"the LSTM does not beat the best count table yet ({loss:.3f} against {best:.3f}): train it longer, --steps"
-    )  # fmt: skip
-    console.print(f"   {verdict}")
-    console.print(
-        f"   memory is worth {zeroed - loss:.3f} nats: with its state zeroed at every character, the same model"
-    )
-    console.print(f"   has a loss of {zeroed:.3f}")
+    if loss < best:
+        console.print(f"   the LSTM beats all count tables: {loss:.3f} < {best:.3f}")
+    else:
+        console.print(f"   the LSTM does not beat the best count table, {best:.3f}: give it more --steps")
+    console.print(f"   memory is worth {zeroed - loss:.3f} nats: what the same model loses when its state")
+    console.print("   is zeroed at every character")
     console.print("[bold]6. Trained, it writes[/]")
-    console.print(after, markup=False)
+    console.print(after, markup=False, soft_wrap=True)
 
     draw(job, out, rows, history, baselines, before, after)
     console.print(f"[bold]7. Look at it[/]: {out / 'index.html'}")
@@ -86,9 +84,10 @@ def draw(
 ) -> None:
     """Write the loss curve, the two graphs and the page that shows them all."""
     viz.loss_curve(history.loss, history.validation, baselines, out / "loss_curve.png")
-    loss = job.task.loss(next(job.task.batches()))
+    model, (tokens, targets) = job.model, next(job.task.batches())
+    loss = job.task.loss((tokens, targets))
     step = ts.graph(loss, title="One training step")
-    cell = viz.lstm_step_graph(job.model.lstm)
+    cell = viz.lstm_step_graph(model.lstm)
     for graph, name in ((step, "training_step"), (cell, "lstm_step")):
         graph.save(out / f"{name}.svg")
         graph.save(out / f"{name}.png")

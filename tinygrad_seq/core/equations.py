@@ -107,9 +107,8 @@ def _with_shapes(error: Exception, code: Any, name: str) -> Exception:
     )
 
 
-_SUBSCRIPTS = {c: chr(0x2080 + int(c)) for c in "0123456789"} | dict(
-    zip("aehijklmnoprstuvx+-", "ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₊₋", strict=True)
-)
+# Of time alone. Unicode has some letters too, but not all: W_i beside W_f would be written in two ways.
+_SUBSCRIPTS = dict(zip("0123456789t+-", "₀₁₂₃₄₅₆₇₈₉ₜ₊₋", strict=True))
 _WORDS = {
     r"\sigma": "σ", r"\odot": "⊙", r"\alpha": "α", r"\sum": "Σ", r"\sqrt": "√", r"\tanh": "tanh", r"\exp": "exp",
     r"\cdot": "·", r"\top": "ᵀ", r"\in": "∈", r"\log": "log", r"\max": "max", r"\softmax": "softmax", r"\Phi": "Φ",

@@ -77,7 +77,10 @@ class AddAlong(Op):
 
 def getitem(x: Any, index: Any) -> Any:
     """x[index], with everything that NumPy indexes with; tensors of integers or booleans too."""
-    return GetItem(_index(index))(x)
+    index = _index(x, index)
+    if not is_basic(index):
+        _check_places(x, index)
+    return GetItem(index)(x)
 
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
@@ -134,16 +137,36 @@ def embedding(table: Any, index: Any, padding_idx: int | None = None) -> Any:
     return Embed(beside(table, index), padding_idx)(table)
 
 
-def _index(index: Any) -> Any:
+def _index(x: Any, index: Any) -> Any:
+    """The index with arrays for lists and tensors, on the device of x."""
     if isinstance(index, tuple):
-        return tuple(_index(part) for part in index)
+        return tuple(_index(x, part) for part in index)
     if isinstance(index, Tensor):
         index = index.data
     if isinstance(index, list):
         index = np.asarray(index) if index else np.zeros(0, int)
     if hasattr(index, "dtype") and index.dtype.kind not in "iub":
         raise IndexError(f"an index is of integers or booleans, got {index.dtype}: use .astype(int)")
-    return index
+    return beside(x, index) if isinstance(index, np.ndarray) else index
+
+
+def _check_places(x: Any, index: Any) -> None:
+    """Raise where an array of integers names a place that its axis does not have: CuPy would count around the axis."""
+    parts = index if isinstance(index, tuple) else (index,)
+    axes = [_axes_used(part) for part in parts]
+    axis, rest = 0, x.ndim - sum(axes)
+    for part, used in zip(parts, axes, strict=True):
+        if hasattr(part, "ndim") and part.dtype.kind in "iu" and not isinstance(part, np.generic) and rest >= 0:
+            n = x.shape[axis]
+            backend_of(part).check_range(part, n, f"GetItem: axis {axis} of {x.shape} has {n} places", low=-n)
+        axis += rest if part is Ellipsis else used
+
+
+def _axes_used(part: Any) -> int:
+    """How many axes one part of an index stands for: a mask for as many as it has."""
+    if part is None or part is Ellipsis or isinstance(part, bool):
+        return 0
+    return part.ndim if getattr(getattr(part, "dtype", None), "kind", None) == "b" else 1
 
 
 def integers(what: str, index: Any) -> Any:

@@ -174,6 +174,6 @@ def checked_lengths(lengths: Any, x: Any) -> Any:
     if array.shape != (B,) or array.dtype.kind not in "iu":
         raise ValueError(f"lengths: expected {B} integers, one for each sequence, got {array.dtype} {array.shape}")
     be = backend_of(array)
-    be.check_range(array - 1, T, f"lengths less 1, with {T} time steps")
+    be.check_range(array, T + 1, f"lengths, with {T} time steps", low=1)
     here = backend_of(value(x))
     return array if here is be else here.from_numpy(array)

@@ -4,8 +4,10 @@ import math
 from typing import Any
 
 from ..core import Op, Tensor, value
+from ..core.op import explain
 from .elementwise import Elementwise, astype, exp, sqrt
 from .shape import Axis, axes_of, concatenate
+
 
 def keep(x: Any, axis: Axis, ndim: int) -> Any:
     """A reduced x with its axes back, each of size 1, so that it broadcasts over what it was reduced from."""
@@ -162,7 +164,10 @@ def cumsum(x: Any, axis: int) -> Any:
 
 def argmax(x: Any, axis: int | None = None) -> Any:
     """Where the largest element is along an axis (of all, flattened: None); no gradient."""
-    y = value(x).argmax(axis)
+    try:
+        y = value(x).argmax(axis)
+    except ValueError as error:
+        raise explain("argmax", "x", [value(x)], error) from error
     return Tensor(y) if isinstance(x, Tensor) else y
 
 

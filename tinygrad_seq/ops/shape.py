@@ -215,15 +215,24 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ..
 
 def unstack(x: Any, axis: int = 0) -> tuple[Any, ...]:
     """The parts of x along an axis, each without it: the reverse of stack."""
+    (axis,) = axes_of("unstack", axis, x.ndim)
     return Unstack(axis)(x)
 
 
 def pad(x: Any, widths: Any, fill: float = 0.0) -> Any:
     """x with a border of `fill`; widths as NumPy's: one number, one (before, after), or one pair for each axis."""
-    pairs = np.broadcast_to(np.asarray(widths, dtype=int), (x.ndim, 2)).tolist()
-    if any(n < 0 for pair in pairs for n in pair):
+    array = np.asarray(widths)
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"pad: widths are integers, got {widths}")
+    if (array < 0).any():
         raise ValueError(f"pad: widths are not negative, got {widths}")
-    return Pad(tuple((int(before), int(after)) for before, after in pairs), fill)(x)
+    try:
+        pairs = np.broadcast_to(array, (x.ndim, 2)).tolist()
+    except ValueError as error:
+        raise ValueError(
+            f"pad: widths are one number, one (before, after), or one pair for each axis of x {x.shape}, got {widths}"
+        ) from error
+    return Pad(tuple((before, after) for before, after in pairs), fill)(x)
 
 
 def flip(x: Any, axis: Axis = None) -> Any:
@@ -235,6 +244,8 @@ def flip(x: Any, axis: Axis = None) -> Any:
 def tile(x: Any, repeats: int | Sequence[int]) -> Any:
     """x laid side by side, `repeats` times along each axis (new axes first), as NumPy's tile."""
     counts = (repeats,) if isinstance(repeats, int) else tuple(repeats)
+    if any(n < 0 for n in counts):
+        raise ValueError(f"tile: repeats are not negative, got {repeats}")
     shape = (1,) * (len(counts) - x.ndim) + tuple(x.shape)
     counts = (1,) * (len(shape) - len(counts)) + counts
     between = x.reshape(tuple(n for size in shape for n in (1, size)))
@@ -251,7 +262,9 @@ def repeat(x: Any, repeats: int | Sequence[int], axis: int | None = None) -> Any
     (axis,) = axes_of("repeat", axis, x.ndim)
     n, counts = x.shape[axis], np.asarray(repeats)
     if counts.shape not in ((), (1,), (n,)) or (counts < 0).any():
-        raise ValueError(f"repeat: expected a number or {n}, one for each place of axis {axis}, none negative: {repeats}")
+        raise ValueError(
+            f"repeat: expected a number or {n}, one for each place of axis {axis}, none negative: {repeats}"
+        )
     index = np.repeat(np.arange(n), counts)
     return x[(slice(None),) * axis + (backend_of(value(x)).from_numpy(index),)]
 

@@ -19,7 +19,7 @@ from ..core.state import Scope, setting
 from ..core.tensor import Constant, next_number
 from ..nn import Module
 from . import names
-from .value import Edge, Graph, Node, Part, fold_steps, fold_to
+from .value import Edge, Graph, Node, Part, fold_steps, fold_to, join_steps
 
 # These move elements about without computing anything: an arrow says enough.
 PLUMBING = {
@@ -64,7 +64,7 @@ def build(value: Any, variables: Mapping[str, Any], *, open: Any = (), title: st
     outputs = _tensors(value)
     found = _Ops([_place(t) for t in outputs], open)
     picture = _Picture(found, variables).draw("" if title is None else names.clean(title))
-    return fold_to(fold_steps(picture), MOST)
+    return fold_to(fold_steps(join_steps(picture)), MOST)
 
 
 def _tensors(value: Any) -> list[Tensor]:
@@ -112,6 +112,7 @@ class _Ops:
         self.closed: set[str] = set()
         self.opened: dict[Op, _Opened] = {}
         self.alias: dict[Any, Any] = {}  # the inputs that a definition ran on -> what stands for them
+        self.constants: dict[Any, str] = {}  # what a definition calls them
         self.names: dict[Any, str] = {}  # given to outputs of what was opened
         self.outputs = outputs
         ops = self._walk()
@@ -176,14 +177,16 @@ class _Ops:
         """Run the definition on zeros of the shapes that were noted: the arrays themselves may be freed by now."""
         inputs: list[Any] = []
         constants = op.constants or [None] * len(op.sources)
-        for source, constant in zip(op.sources, constants, strict=True):
+        for source, constant, name in zip(op.sources, constants, _input_names(op), strict=True):
             if source is not None:
                 leaf = Leaf(source.shape, source.dtype)
                 self.alias[leaf] = source
                 inputs.append(Tensor(_zeros(source), leaf))
-            elif isinstance(constant, Constant):
-                inputs.append(Tensor(_zeros(constant)))
-                inputs[-1].constant = constant
+            elif isinstance(constant, Constant):  # as a leaf: what its parts are used for belongs in the picture
+                leaf = Leaf(constant.shape, constant.dtype)
+                self.alias[leaf] = constant
+                self.constants.setdefault(constant, name)
+                inputs.append(Tensor(_zeros(constant), leaf))
             else:
                 inputs.append(constant)
         static = {key: _on_host(x) for key, x in op.static.items()}
@@ -387,11 +390,11 @@ class _Picture:
     def _box(self, op: Any) -> _Box:
         if isinstance(op, Leaf):
             box = _Box("parameter", op, self._name(op) or "tensor", op.shape, op.dtype)
-            box.local = op in self.paths
+            box.local = op in self.paths or (bool(op.name) and op not in self.variables)
             return box
         if isinstance(op, Constant):
             name = self._name(op)
-            box = _Box("input", op, name, op.shape, op.dtype)
+            box = _Box("input", op, name or self.found.constants.get(op) or "constant", op.shape, op.dtype)
             box.local = not name
             return box
         kind = "fused" if isinstance(op, FusedOp) else "op"
@@ -405,9 +408,10 @@ class _Picture:
             where = origin.where
             if isinstance(where, Constant) and not self._name(where) and where not in self.boxes:
                 self.boxes[where] = self._box(where)
-                self.boxes[where].label = labels[k] or "constant"
+                if labels[k]:
+                    self.boxes[where].label = labels[k]
             shown = origin.label if origin.label or len(op.sources) == 1 else labels[k]
-            if shown == self._name(where):
+            if shown == self._name(where) or (where in self.boxes and shown == self.boxes[where].label):
                 shown = ""
             box.inputs.append((where, shown))
         for name, array in _hidden(op):

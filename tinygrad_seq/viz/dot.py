@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from . import names
-from .style import EDGE, FONT, PARTS, SIZES, STYLES, lines, node_size
-from .value import Edge, Graph, Node, Part
+from .style import EDGE, FONT, PARTS, SIZES, STYLES, is_round, lines, node_size
+from .value import Edge, Graph, Node, outline
 
 
-def dot(graph: Graph) -> str:
-    """The DOT text of a picture."""
+def dot(graph: Graph, heading: bool = True) -> str:
+    """The DOT text of a picture, with its title and note above it or without."""
     out = [
         "digraph {",
         f'  graph [fontname="{FONT}", fontsize={SIZES.title}, nodesep=0.25, ranksep=0.35, pad=0.1, labelloc=t'
-        + _heading(graph)
+        + (_heading(graph) if heading else "")
         + "]",
         f'  node [fontname="{FONT}", fontsize={SIZES.label}, fixedsize=true, shape=box]',
         f'  edge [fontname="{FONT}", fontsize={SIZES.edge}, fontcolor="{EDGE.text}", color="{EDGE.line}", '
         "arrowsize=0.6]",
     ]
-    inside: dict[str | None, list[Node | Part]] = {}
-    for part in graph.parts:
-        inside.setdefault(part.parent, []).append(part)
-    for node in graph.nodes:
-        inside.setdefault(node.part, []).append(node)
-    waiting: list[tuple[int, Node | Part | None]] = [(1, item) for item in reversed(inside.get(None, []))]
-    while waiting:  # a loop, since parts may lie in parts to any depth
-        depth, item = waiting.pop()
-        indent = "  " * depth
+    for depth, item in outline(graph):
+        indent = "  " * (depth + 1)
         if item is None:
             out.append(f"{indent}}}")
         elif isinstance(item, Node):
@@ -39,8 +32,6 @@ def dot(graph: Graph) -> str:
                 f'fontsize={SIZES.part}, labeljust=l, style="{style.style}", color="{style.line}", '
                 f'fillcolor="{style.fill}", margin=10]',
             ]
-            waiting.append((depth, None))
-            waiting += [(depth + 1, inner) for inner in reversed(inside.get(item.id, []))]
     out += [f"  {_edge(edge)}" for edge in graph.edges]
     return "\n".join([*out, "}"]) + "\n"
 
@@ -84,7 +75,7 @@ def _node(node: Node) -> str:
     fill, line, pen = style.fill, style.line, 1.0
     if node.output:
         fill, line, pen = STYLES["output"].fill, STYLES["output"].line, 2.5
-    shape = "ellipse" if style.shape == "box" and len(lines(node)) == 1 and node.kind == "op" and width == height else style.shape
+    shape = "circle" if is_round(node) else style.shape
     return (
         f"{node.id} [label={quoted(chr(10).join(lines(node)))}, tooltip={quoted(tooltip(node))}, "
         f'shape={shape}, style="{style.style}", fillcolor="{fill}", color="{line}", penwidth={pen:g}, '

@@ -1,14 +1,345 @@
-"""Drawing."""
+"""A picture drawn: the same shapes as SVG text, and by matplotlib as PNG and PDF."""
 
 from __future__ import annotations
 
+import html
+import io
+import math
+import re
+import warnings
+from typing import Any, NamedTuple
+
 from . import render
-from .value import Graph
+from .dot import dot, tooltip
+from .layout import Box, Curve, Point, layout
+from .style import EDGE, PARTS, SIZES, STYLES, lines, text_width
+from .value import Graph, Node
+
+MARGIN = 8.0
+FAMILY = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
+SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₊₋", "0123456789aehijklmnoprstuvx+−", strict=True))
+MARKS = re.compile(
+    rf"(?P<high>ᵀ)|(?P<low>[{''.join(SUBSCRIPTS)}]+)|(?<![\w.])(?P<base>\w\u0303?)_(?:(?P<letter>[^\W_])(?!\w)|\{{(?P<braced>[^{{}}]*)\}})"
+)
+SMALL = 0.72  # a subscript's size
+LOW = 0.25  # and how far below the line it stands
+HIGH = -0.35
+NARROW = 0.93  # DejaVu Sans is wider than the fonts that a browser takes: matplotlib draws it a little smaller
+
+
+class Shape(NamedTuple):
+    """A closed outline or an open line: straight pieces and Bézier curves."""
+
+    path: list[tuple[str, list[Point]]]  # SVG's letters: M, L, C, Z
+    fill: str = "none"
+    line: str = "none"
+    width: float = 1.0
+    dashed: bool = False
+
+
+class Words(NamedTuple):
+    """Text on one line; x is its middle or, with anchor "start", its beginning; y its base."""
+
+    x: float
+    y: float
+    text: str
+    size: float
+    color: str
+    anchor: str = "middle"
+    bold: bool = False
+    halo: bool = False  # a white rim, for text that lies on lines
+
+
+class Group(NamedTuple):
+    """What belongs to one node, edge or part."""
+
+    kind: str
+    id: str
+    title: str
+    items: list[Shape | Words]
+
+
+class Scene(NamedTuple):
+    width: float
+    height: float
+    groups: list[Group]
 
 
 def svg(graph: Graph) -> str:
-    return render.run(graph.dot, "svg").decode("utf-8")
+    """The picture as SVG text, with a title and a description for those who cannot see it."""
+    drawn = scene(graph)
+    title = graph.title or "Computation graph"
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{_f(drawn.width)}pt" '
+        f'height="{_f(drawn.height)}pt" viewBox="0 0 {_f(drawn.width)} {_f(drawn.height)}" font-family="{FAMILY}">',
+        f"<title>{_escape(title)}</title>",
+        f"<desc>{_escape(graph.text())}</desc>",
+        f'<rect width="{_f(drawn.width)}" height="{_f(drawn.height)}" fill="#FFFFFF"/>',
+    ]
+    for group in drawn.groups:
+        out.append(f'<g class="{group.kind}" id="{group.id}">')
+        if group.title:
+            out.append(f"<title>{_escape(group.title)}</title>")
+        out += [_svg_shape(item) if isinstance(item, Shape) else _svg_words(item) for item in group.items]
+        out.append("</g>")
+    return "\n".join([*out, "</svg>", ""])
 
 
 def paint(graph: Graph, form: str) -> bytes:
-    return render.run(graph.dot, form, None, "-Gdpi=144")
+    """The picture as PNG or PDF: by matplotlib, which has every sign we use; without it, by Graphviz."""
+    try:
+        from .plots import new_figure
+
+        figure = new_figure(1, 1)
+    except ImportError:
+        if form == "pdf" and render.find().pure:
+            raise render.RenderError(
+                "graphviz-pure draws no PDF: install matplotlib (pip install 'tinygrad-seq[viz]') or Graphviz itself"
+            ) from None
+        return render.run(dot(graph), form, None, "-Gdpi=144")
+    return _paint(scene(graph), figure, form)
+
+
+# -- what is drawn
+
+
+def scene(graph: Graph) -> Scene:
+    """Everything in the picture, from back to front."""
+    place = layout(graph)
+    heading = [(graph.title, SIZES.title, "#1A1A1A")] if graph.title else []
+    heading += [(graph.note, SIZES.edge, "#555555")] if graph.note else []
+    wide = max([place.width, *(text_width(text, size) for text, size, _ in heading)]) + 2 * MARGIN
+    groups: list[Group] = []
+    y = MARGIN
+    words: list[Shape | Words] = []
+    for text, size, color in heading:
+        y += size * 1.25
+        words.append(Words(wide / 2, y - size * 0.2, text, size, color))
+    if words:
+        groups.append(Group("heading", "heading", "", words))
+        y += 6
+    dx, dy = (wide - place.width) / 2, y
+
+    def moved(p: Point) -> Point:
+        return p[0] + dx, p[1] + dy
+
+    def moved_box(box: Box) -> Box:
+        return Box(box.x + dx, box.y + dy, box.width, box.height)
+
+    for part in graph.parts:
+        box, style = moved_box(place.parts[part.id]), PARTS[part.kind]
+        # Smaller than the room that it was given: it is bold, and its font may be wider than Graphviz thought.
+        corner = (box.x - box.width / 2 + 9, box.y - box.height / 2 + 18)
+        label = Words(*corner, part.label, SIZES.part * 0.8, "#444444", "start", True)
+        frame = _rectangle(box, 8, style.fill, style.line, 1.0, "dashed" in style.style)
+        groups.append(Group("part", part.id, part.note or part.label, [frame, label]))
+    for k, (curves, _) in enumerate(place.edges):
+        items: list[Shape | Words] = []
+        for curve in curves:
+            items += _arrow(Curve([moved(p) for p in curve.points], curve.head and moved(curve.head)))
+        groups.append(Group("edge", f"e{k}", "", items))
+    for node in graph.nodes:
+        groups.append(Group("node", node.id, tooltip(node), _box(node, moved_box(place.nodes[node.id]))))
+    for k, (_, at) in enumerate(place.edges):  # in front, so that no line crosses them
+        text = graph.edges[k].label
+        if at is not None and text:
+            x, low = moved(at)
+            items = [Words(x, low + SIZES.edge * 0.35, text, SIZES.edge, EDGE.text, halo=True)]
+            groups.append(Group("label", f"l{k}", "", items))
+    return Scene(wide, place.height + y + MARGIN, groups)
+
+
+def _box(node: Node, box: Box) -> list[Shape | Words]:
+    style = STYLES[node.kind]
+    fill, line, pen = style.fill, style.line, 1.2
+    if node.output:
+        fill, line, pen = STYLES["output"].fill, STYLES["output"].line, 2.4
+    round_ = style.shape == "ellipse" or box.width == box.height
+    corner = 9.0 if "rounded" in style.style else 0.0
+    items: list[Shape | Words] = []
+    if style.double:
+        outer = Box(box.x, box.y, box.width + 8, box.height + 8)
+        items.append(_rectangle(outer, corner + 3, "#FFFFFF", line, pen))
+    if round_:
+        items.append(_ellipse(box, fill, line, pen))
+    else:
+        items.append(_rectangle(box, corner, fill, line, pen, "dashed" in style.style))
+    shown = lines(node)
+    if len(shown) == 1:
+        items.append(Words(box.x, box.y + SIZES.label * 0.35, shown[0], SIZES.label, "#111111"))
+    else:
+        items.append(Words(box.x, box.y - 1.5, shown[0], SIZES.label, "#111111"))
+        items.append(Words(box.x, box.y + 12, shown[1], SIZES.shape, "#4A4A4A"))
+    return items
+
+
+def _rectangle(box: Box, r: float, fill: str, line: str, width: float, dashed: bool = False) -> Shape:
+    x0, y0, x1, y1 = (
+        box.x - box.width / 2, box.y - box.height / 2, box.x + box.width / 2, box.y + box.height / 2,
+    )  # fmt: skip
+    if not r:
+        path = [("M", [(x0, y0)]), ("L", [(x1, y0)]), ("L", [(x1, y1)]), ("L", [(x0, y1)]), ("Z", [])]
+        return Shape(path, fill, line, width, dashed)
+    k = r * 0.45  # how far a quarter of a circle's control points stand from its corner
+    path = [
+        ("M", [(x0 + r, y0)]), ("L", [(x1 - r, y0)]), ("C", [(x1 - k, y0), (x1, y0 + k), (x1, y0 + r)]),
+        ("L", [(x1, y1 - r)]), ("C", [(x1, y1 - k), (x1 - k, y1), (x1 - r, y1)]),
+        ("L", [(x0 + r, y1)]), ("C", [(x0 + k, y1), (x0, y1 - k), (x0, y1 - r)]),
+        ("L", [(x0, y0 + r)]), ("C", [(x0, y0 + k), (x0 + k, y0), (x0 + r, y0)]), ("Z", []),
+    ]  # fmt: skip
+    return Shape(path, fill, line, width, dashed)
+
+
+def _ellipse(box: Box, fill: str, line: str, width: float) -> Shape:
+    x, y, a, b = box.x, box.y, box.width / 2, box.height / 2
+    p, q = a * 0.5523, b * 0.5523
+    path = [
+        ("M", [(x - a, y)]), ("C", [(x - a, y - q), (x - p, y - b), (x, y - b)]),
+        ("C", [(x + p, y - b), (x + a, y - q), (x + a, y)]), ("C", [(x + a, y + q), (x + p, y + b), (x, y + b)]),
+        ("C", [(x - p, y + b), (x - a, y + q), (x - a, y)]), ("Z", []),
+    ]  # fmt: skip
+    return Shape(path, fill, line, width)
+
+
+def _arrow(curve: Curve) -> list[Shape | Words]:
+    points = curve.points
+    path = [("M", points[:1])] + [("C", points[k : k + 3]) for k in range(1, len(points) - 2, 3)]
+    items: list[Shape | Words] = [Shape(path, "none", EDGE.line, 1.1)]
+    if curve.head is not None:
+        (x, y), (hx, hy) = points[-1], curve.head
+        length = math.hypot(hx - x, hy - y) or 1.0
+        nx, ny = (y - hy) / length * 2.6, (hx - x) / length * 2.6
+        items.append(
+            Shape(
+                [("M", [(hx, hy)]), ("L", [(x + nx, y + ny)]), ("L", [(x - nx, y - ny)]), ("Z", [])],
+                EDGE.line,
+                EDGE.line,
+                0.6,
+            )
+        )
+    return items
+
+
+# -- text with subscripts
+
+
+def runs(text: str) -> list[tuple[str, float]]:
+    """Pieces of text and how far each is lowered: fₜ, W_f and h_{t-1} have a subscript, weight_ih_l0 has none.
+
+    >>> runs("fₜ = σ"), runs("W_f"), runs("weight_ih_l0")
+    ([('f', 0), ('t', 0.25), (' = σ', 0)], [('W', 0), ('f', 0.25)], [('weight_ih_l0', 0)])
+    """
+    found: list[tuple[str, float]] = []
+    at = 0
+    for match in MARKS.finditer(text):
+        found.append((text[at : match.start()] + (match["base"] or ""), 0))
+        if match["high"]:
+            found.append(("T", HIGH))
+        else:
+            low = "".join(map(SUBSCRIPTS.__getitem__, match["low"] or "")) or match["letter"] or match["braced"]
+            found.append((low.replace("-", "−"), LOW))
+        at = match.end()
+    found.append((text[at:], 0))
+    return [piece for piece in found if piece[0]]
+
+
+# -- SVG
+
+
+def _f(x: float) -> str:
+    return f"{x:.2f}".rstrip("0").rstrip(".")
+
+
+def _escape(text: str) -> str:
+    safe = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    return html.escape(safe, quote=False)
+
+
+def _svg_shape(shape: Shape) -> str:
+    path = "".join(letter + " ".join(f"{_f(x)},{_f(y)}" for x, y in points) for letter, points in shape.path)
+    dashes = ' stroke-dasharray="5 3"' if shape.dashed else ""
+    return (
+        f'<path d="{path}" fill="{shape.fill}" stroke="{shape.line}" stroke-width="{_f(shape.width)}" '
+        f'stroke-linejoin="round"{dashes}/>'
+    )
+
+
+def _svg_words(words: Words) -> str:
+    inside = []
+    at = 0.0  # how far below the line we are
+    for text, low in runs(words.text):
+        small = f' font-size="{_f(words.size * SMALL)}"' if low else ""
+        shift = f' dy="{_f((low - at) * words.size)}"' if low != at else ""
+        inside.append(f"<tspan{shift}{small}>{_escape(text)}</tspan>" if shift or small else _escape(text))
+        at = low
+    more = f' text-anchor="{words.anchor}"' if words.anchor != "start" else ""
+    more += ' font-weight="600"' if words.bold else ""
+    more += ' stroke="#FFFFFF" stroke-width="3" stroke-linejoin="round" paint-order="stroke"' if words.halo else ""
+    return (
+        f'<text x="{_f(words.x)}" y="{_f(words.y)}" font-size="{_f(words.size)}" fill="{words.color}"'
+        f' xml:space="preserve"{more}>{"".join(inside)}</text>'
+    )
+
+
+# -- matplotlib
+
+
+def _paint(drawn: Scene, figure: Any, form: str) -> bytes:
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+    from matplotlib.textpath import TextPath, text_to_path
+
+    figure.set_layout_engine("none")
+    figure.set_size_inches(drawn.width / 72, drawn.height / 72)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_xlim(0, drawn.width)
+    axes.set_ylim(drawn.height, 0)
+    axes.axis("off")
+    codes = {"M": Path.MOVETO, "L": Path.LINETO, "C": Path.CURVE4, "Z": Path.CLOSEPOLY}
+    fonts = {bold: FontProperties("DejaVu Sans", weight="bold" if bold else "normal") for bold in (False, True)}
+
+    def add(path: Any, **style: Any) -> None:
+        axes.add_patch(PathPatch(path, clip_on=False, capstyle="butt", joinstyle="round", **style))
+
+    def shape(item: Shape) -> None:
+        points, kinds = [], []
+        for letter, stops in item.path:
+            points += stops or [(0.0, 0.0)]
+            kinds += [codes[letter]] * max(1, len(stops))
+        dashes = (0, (4, 2.5)) if item.dashed else "solid"
+        add(Path(points, kinds), facecolor=item.fill, edgecolor=item.line, linewidth=item.width, linestyle=dashes)
+
+    def width_of(text: str, size: float, font: Any) -> float:
+        # A space at the end counts for nothing: measured between two letters.
+        both = text_to_path.get_text_width_height_descent(f"|{text}|", font, False)[0]
+        ends = text_to_path.get_text_width_height_descent("||", font, False)[0]
+        return (both - ends) * size / text_to_path.FONT_SCALE
+
+    def words(item: Words) -> None:
+        font = fonts[item.bold]
+        font.set_size(text_to_path.FONT_SCALE)
+        pieces = [(text, item.size * (SMALL if low else 1), low) for text, low in runs(item.text)]
+        widths = [width_of(text, size, font) for text, size, _ in pieces]
+        x = item.x - sum(widths) * NARROW / 2 if item.anchor == "middle" else item.x
+        for (text, size, low), wide in zip(pieces, widths, strict=True):
+            y = item.y + low * item.size
+            path = TextPath((0, 0), text, size=size * NARROW, prop=font, usetex=False)
+            if len(path.vertices):
+                placed = Path(path.vertices * (1, -1) + (x, y), path.codes)
+                if item.halo:
+                    add(placed, facecolor="white", edgecolor="white", linewidth=3)
+                add(placed, facecolor=item.color, edgecolor="none", linewidth=0)
+            x += wide * NARROW
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a sign that no font has is drawn as an empty box
+        for group in drawn.groups:
+            for item in group.items:
+                (shape if isinstance(item, Shape) else words)(item)  # type: ignore[arg-type]
+        out = io.BytesIO()
+        # No date and no version inside: the same picture is the same file.
+        metadata = {"Software": None} if form == "png" else {"CreationDate": None, "Producer": None, "Creator": None}
+        figure.savefig(out, format=form, dpi=144, facecolor="white", metadata=metadata)
+    return out.getvalue()
+

@@ -38,7 +38,8 @@ def pretty(name: str) -> str:
     >>> pretty("x_t"), pretty("h_{t-1}"), pretty("loss_total")
     ('xₜ', 'hₜ₋₁', 'loss_total')
     """
-    symbol = re.fullmatch(r"(\\tilde\{\w\}|\w)_(\w|\{[^{}]*\})", name)
+    # Only where Unicode has the subscript, for all of a family: W_i next to W_f would look odd with and without one.
+    symbol = re.fullmatch(r"(\\tilde\{\w\}|\w)_([t\d]|\{[t\d+-]*\})", name)
     return clean(unicode(name) if symbol else name)
 
 
@@ -76,6 +77,8 @@ def op_label(op: Op) -> str:
     if kind == "Power":
         n = getattr(op, "n", None)
         return "( )" + str(n).translate(SUPERSCRIPTS) if isinstance(n, int) else f"( )^{number(n)}"
+    if kind == "Mul" and not any(isinstance(x, int | float) for x in op.constants or ()):
+        return "⊙"
     if kind in INFIX and op.constants:
         left, right = op.constants
         if isinstance(left, int | float):

@@ -21,7 +21,7 @@ class Sizes(NamedTuple):
     edge: int
 
 
-SIZES = Sizes(title=16, part=12, label=14, shape=10, edge=11)
+SIZES = Sizes(title=16, part=15, label=14, shape=10, edge=11)
 
 
 class Style(NamedTuple):
@@ -93,5 +93,5 @@ def node_size(node: Node) -> tuple[float, float]:
         return 0.4, 0.4
     shown = lines(node)
     wide = max(text_width(line, SIZES.shape if k else SIZES.label) for k, line in enumerate(shown))
-    across = 1.2 if STYLES[node.kind].shape == "ellipse" else 1.0
-    return round(max(0.6, (wide * across + 16) / 72), 2), 0.36 if len(shown) == 1 else 0.54
+    across = 1.3 if STYLES[node.kind].shape == "ellipse" else 1.0  # an ellipse is narrow where the second line stands
+    return round(max(0.6, (wide * across + 14) / 72), 2), 0.36 if len(shown) == 1 else 0.54

@@ -180,6 +180,36 @@ def write(path: Path, data: bytes) -> Path:
     return path
 
 
+def outline(graph: Graph) -> list[tuple[int, Node | Part | None]]:
+    """(depth, node or part) in the order in which they are written down: of each part, what is given stands first,
+    then what is computed from it; None after the last thing in a part."""
+    inside: dict[str | None, list[Node | Part]] = {}
+    parents: dict[str | None, str | None] = {}
+    for part in graph.parts:
+        inside.setdefault(part.parent, []).append(part)
+        parents[part.id] = part.parent
+    made = {edge.target for edge in graph.edges}
+    at: dict[str | None, tuple[bool, int]] = {}
+    for k, node in enumerate(graph.nodes):
+        inside.setdefault(node.part, []).append(node)
+        at[node.id] = (node.id in made, k)
+        name = node.part
+        while name is not None and name not in at:
+            at[name] = (True, k)
+            name = parents[name]
+    for items in inside.values():
+        items.sort(key=lambda item: at[item.id])
+    found: list[tuple[int, Node | Part | None]] = []
+    waiting: list[tuple[int, Node | Part | None]] = [(0, item) for item in reversed(inside.get(None, []))]
+    while waiting:  # a loop, since parts may lie in parts to any depth
+        depth, item = waiting.pop()
+        found.append((depth, item))
+        if isinstance(item, Part):
+            waiting.append((depth, None))
+            waiting += [(depth + 1, inner) for inner in reversed(inside[item.id])]
+    return found
+
+
 # -- folding: functions from a picture to a smaller one
 
 
@@ -253,6 +283,33 @@ def without_empty_parts(graph: Graph) -> Graph:
         graph.edges,
         tuple(replace(part, id=new[part.id] or "", parent=new[part.parent]) for part in kept),
     )
+
+
+def join_steps(graph: Graph) -> Graph:
+    """The picture with one frame instead of two where a time step holds an equation block and nothing else."""
+    inside: dict[str | None, list[Node | Part]] = {}
+    for item in (*graph.parts, *graph.nodes):
+        inside.setdefault(item.parent if isinstance(item, Part) else item.part, []).append(item)
+    joined: dict[str | None, Part] = {}  # the id of an inner part -> the step around it
+    labels: dict[str, tuple[str, str]] = {}
+    for part in graph.parts:
+        only = inside.get(part.id, [])
+        if part.kind == "step" and len(only) == 1 and isinstance(only[0], Part) and only[0].kind == "equations":
+            joined[only[0].id] = part
+            labels[part.id] = (f"{part.label} · {only[0].label}", only[0].note)
+    if not joined:
+        return graph
+
+    def home(name: str | None) -> str | None:
+        return joined[name].id if name in joined else name
+
+    parts = []
+    for part in graph.parts:
+        if part.id not in joined:
+            label, note = labels.get(part.id, (part.label, part.note))
+            parts.append(replace(part, label=label, note=note, parent=home(part.parent)))
+    nodes = tuple(replace(node, part=home(node.part)) for node in graph.nodes)
+    return without_empty_parts(Graph(graph.title, nodes, graph.edges, tuple(parts)))
 
 
 def fold_steps(graph: Graph, first: int = 1, last: int = 1) -> Graph:

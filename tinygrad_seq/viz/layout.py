@@ -1,0 +1,90 @@
+"""Where everything stands: Graphviz decides, and we draw. Its own drawing differs between its versions and fonts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from . import render
+from .dot import dot
+from .value import Graph
+
+Point = tuple[float, float]  # points, y downwards
+
+
+class Box(NamedTuple):
+    """Centre, width and height."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Curve(NamedTuple):
+    """Bézier curves end to end: 1 + 3 n points, and where the arrow's head ends."""
+
+    points: list[Point]
+    head: Point | None
+
+
+class Layout(NamedTuple):
+    """The places of a picture's nodes, parts and edges (by their order), in points."""
+
+    width: float
+    height: float
+    nodes: dict[str, Box]
+    parts: dict[str, Box]
+    edges: list[tuple[list[Curve], Point | None]]  # curves, and the middle of the label
+
+
+def layout(graph: Graph) -> Layout:
+    """Let Graphviz place everything.
+
+    Raises:
+        RenderError: where no Graphviz is found, or it fails.
+    """
+    if not graph.nodes:
+        return Layout(0, 0, {}, {}, [])
+    try:
+        found = json.loads(render.run(dot(graph, heading=False), "json0"))
+        return _read(found, graph)
+    except (KeyError, ValueError, IndexError) as error:
+        raise render.RenderError(f"Graphviz answered with something else than a layout: {error!r}") from error
+
+
+def _read(found: dict[str, Any], graph: Graph) -> Layout:
+    left, bottom, right, top = map(float, found["bb"].split(","))
+
+    def point(text: str) -> Point:
+        x, y = text.split(",")[:2]
+        return float(x) - left, top - float(y)
+
+    nodes, parts, names = {}, {}, {}
+    for thing in found.get("objects", []):
+        name = thing["name"]
+        if "bb" in thing:
+            x0, y0, x1, y1 = map(float, thing["bb"].split(","))
+            box = Box((x0 + x1) / 2 - left, top - (y0 + y1) / 2, x1 - x0, y1 - y0)
+            parts[name.removeprefix("cluster_")] = box
+        else:
+            names[thing["_gvid"]] = name
+            nodes[name] = Box(*point(thing["pos"]), float(thing["width"]) * 72, float(thing["height"]) * 72)
+    # Edges are found by their ends; those between the same two nodes stand in the order of the text.
+    waiting: dict[tuple[str, str], list[Any]] = {}
+    for edge in sorted(found.get("edges", []), key=lambda edge: edge["_gvid"]):
+        waiting.setdefault((names[edge["tail"]], names[edge["head"]]), []).append(edge)
+    edges = []
+    for wanted in graph.edges:
+        edge = waiting[wanted.source, wanted.target].pop(0)
+        curves = []
+        for spline in edge["pos"].split(";"):
+            head, points = None, []
+            for word in spline.split():
+                if word.startswith("e,"):
+                    head = point(word[2:])
+                elif not word.startswith("s,"):
+                    points.append(point(word))
+            curves.append(Curve(points, head))
+        edges.append((curves, point(edge["lp"]) if "lp" in edge else None))
+    return Layout(right - left, top - bottom, nodes, parts, edges)
