@@ -1,8 +1,8 @@
 """The table of operations: what each computes, said in NumPy, and on which inputs it is tried.
 
 Every name in `tinygrad_seq.ops.__all__` has a row, and every row passes every check of `test_cases.py`: values against
-NumPy, gradients to the second order, dtypes, memory layouts, backends. An empty array, a 0-d array or a pair of shapes that
-broadcasts is a row of its own.
+NumPy, gradients to the second order, dtypes, memory layouts, backends. An empty array, a 0-d array or a pair of shapes
+that broadcasts is a row of its own.
 """
 
 import itertools
@@ -28,7 +28,7 @@ class Input(NamedTuple):
     def make(self, rng: np.random.Generator) -> Any:
         x = rng.standard_normal(self.shape)
         if self.kind == "given":
-            return np.asarray(self.given)
+            return self.given
         if self.kind == "apart":  # no two equal, none at 0 or ½: where an op has a corner, no step of ε reaches it
             return rng.permutation(x.size).reshape(self.shape) - x.size / 2 + 0.3
         if self.kind == "positive":
@@ -39,6 +39,8 @@ class Input(NamedTuple):
             return special.softmax(x, -1)
         if self.kind == "integers":
             return rng.integers(0, self.given, self.shape)
+        if self.kind == "booleans":
+            return x > 0
         return x
 
 
@@ -66,6 +68,10 @@ def integers(below: int, *shape: int) -> Input:
     return Input("integers", shape, below)
 
 
+def booleans(*shape: int) -> Input:
+    return Input("booleans", shape)
+
+
 def given(values: Any) -> Input:
     return Input("given", np.shape(values), values)
 
@@ -90,7 +96,7 @@ class Row(NamedTuple):
 
     def arrays(self, dtype: Any = np.float64) -> list[Any]:
         rng = np.random.default_rng(7)
-        made = [i.make(rng) for i in self.inputs]
+        made = [np.asarray(i.make(rng)) for i in self.inputs]
         return [a.astype(dtype) if a.dtype.kind == "f" else a for a in made]
 
 
@@ -100,6 +106,11 @@ ROWS: list[Row] = []
 def row(op: str, inputs: Any, run: Any, numpy: Any, variant: str = "", **flags: Any) -> None:
     inputs = (inputs,) if isinstance(inputs, Input) else tuple(inputs)
     ROWS.append(Row(op, inputs, run, numpy, variant, **flags))
+
+
+def using(fn: Callable[..., Any], *arguments: Any, **options: Any) -> Callable[..., Any]:
+    """The function with these arguments after its inputs."""
+    return lambda *xs: fn(*xs, *arguments, **options)
 
 
 # -- each element by itself
@@ -220,8 +231,8 @@ for low, high in [(-0.5, 0.8), (None, 0.8), (-0.5, None), (-1, 1)]:
         row(
             "clip",
             apart(*shape),
-            lambda x, low=low, high=high: ops.clip(x, low, high),
-            lambda x, low=low, high=high: np.clip(x, low, high),
+            using(ops.clip, low, high),
+            using(np.clip, low, high),
             f"{low}:{high}",
         )
 
@@ -234,7 +245,7 @@ for c, p, q in [
     ((), (), ()),
     ((0, 3), (3,), (1, 3)),
 ]:
-    row("where", (integers(2, *c), any_(*p), any_(*q)), lambda c, a, b: ops.where(c == 1, a, b), lambda c, a, b: np.where(c == 1, a, b))  # fmt: skip
+    row("where", (booleans(*c), any_(*p), any_(*q)), ops.where, np.where)
 row("where", any_(2, 3), lambda x: ops.where(x > 0, x, 0.0), lambda x: np.where(x > 0, x, 0.0), "a number")
 row("where", any_(2, 3), lambda x: ops.where(x > 0, 1.0, x), lambda x: np.where(x > 0, 1.0, x), "a number first")
 row("where", any_(2, 3), lambda x: ops.where(x > 0, x, x * x), lambda x: np.where(x > 0, x, x * x), "one tensor thrice")
@@ -245,25 +256,31 @@ for name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equ
     for p, q in PAIRS:
         row(name, (integers(3, *p), integers(3, *q)), getattr(ops, name), getattr(np, name), order=0)
     row(name, (any_(2, 3), given([0.0, 1.0, -1.0])), getattr(ops, name), getattr(np, name), "floats", order=0)
-    row(name, any_(2, 3), lambda x, f=getattr(ops, name): f(x, 0.5), lambda x, f=getattr(np, name): f(x, 0.5), "a number", order=0)  # fmt: skip
-for variant, run in [("<", lambda a, b: a < b), ("<=", lambda a, b: a <= b), (">", lambda a, b: a > b),
-                     (">=", lambda a, b: a >= b), ("==", lambda a, b: a == b), ("!=", lambda a, b: a != b)]:  # fmt: skip
+    row(name, any_(2, 3), using(getattr(ops, name), 0.5), using(getattr(np, name), 0.5), "a number", order=0)
+for variant, run in [
+    ("<", lambda a, b: a < b),
+    ("<=", lambda a, b: a <= b),
+    (">", lambda a, b: a > b),
+    (">=", lambda a, b: a >= b),
+    ("==", lambda a, b: a == b),
+    ("!=", lambda a, b: a != b),
+]:
     op = {"<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal", "==": "equal", "!=": "not_equal"}
     row(op[variant], (integers(3, 4), integers(3, 4)), run, run, "operator", order=0)
 for name in ("logical_and", "logical_or"):
     for p, q in PAIRS:
-        row(name, (given(np.ones(p) > 0), integers(2, *q)), lambda a, b, f=getattr(ops, name): f(a, b > 0), lambda a, b, f=getattr(np, name): f(a, b > 0), order=0)  # fmt: skip
+        row(name, (booleans(*p), booleans(*q)), getattr(ops, name), getattr(np, name), order=0)
 for shape in ANY_SHAPE:
-    row("logical_not", integers(2, *shape), lambda a: ops.logical_not(a > 0), lambda a: np.logical_not(a > 0), order=0)
+    row("logical_not", booleans(*shape), ops.logical_not, np.logical_not, order=0)
     row("sign", apart(*shape), ops.sign, np.sign, order=0)
 row("logical_and", integers(4, 5), lambda a: (a > 0) & (a < 3), lambda a: (a > 0) & (a < 3), "operator", order=0)
 row("logical_or", integers(4, 5), lambda a: (a < 1) | (a > 2), lambda a: (a < 1) | (a > 2), "operator", order=0)
 row("logical_not", integers(2, 5), lambda a: ~(a > 0), lambda a: ~(a > 0), "operator", order=0)
 for axis in (None, 0, 1, -1):
-    row("argmax", apart(2, 3), lambda x, axis=axis: ops.argmax(x, axis), lambda x, axis=axis: x.argmax(axis), f"{axis}", order=0)  # fmt: skip
+    row("argmax", apart(2, 3), using(ops.argmax, axis), using(np.argmax, axis), f"{axis}", order=0)
 for dtype in ("float64", "float32", "float16", "int64", "int32", "bool"):
     for shape in [(2, 3), (), (0, 3)]:
-        row("astype", apart(*shape), lambda x, d=dtype: ops.astype(x, d), lambda x, d=dtype: x.astype(d), dtype, order=0)  # fmt: skip
+        row("astype", apart(*shape), using(ops.astype, dtype), using(np.ndarray.astype, dtype), dtype, order=0)
 row("astype", any_(2, 3), lambda x: (ops.astype(x, "float64") * 2).to(x.dtype), lambda x: x * 2, "there and back")
 
 # -- axes taken together
@@ -306,8 +323,8 @@ for name, kind, numpy in [
         row(
             name,
             kind(*shape),
-            lambda x, f=getattr(ops, name), axis=axis, k=keepdims: f(x, axis, k),
-            lambda x, f=numpy, axis=axis, k=keepdims: f(x, axis=axis, keepdims=k),
+            using(getattr(ops, name), axis, keepdims),
+            using(numpy, axis=axis, keepdims=keepdims),
             f"{axis}{' keepdims' if keepdims else ''}",
         )
     for shape, axis in EMPTY:
@@ -316,8 +333,8 @@ for name, kind, numpy in [
             row(
                 name,
                 kind(*shape),
-                lambda x, f=getattr(ops, name), axis=axis: f(x, axis),
-                lambda x, f=numpy, axis=axis: f(x, axis=axis),
+                using(getattr(ops, name), axis),
+                using(numpy, axis=axis),
                 f"{axis} empty",
             )
 
@@ -326,8 +343,8 @@ for name in ("var", "std"):
         row(
             name,
             apart(2, 3),
-            lambda x, f=getattr(ops, name), axis=axis, d=ddof: f(x, axis, ddof=d),
-            lambda x, f=getattr(np, name), axis=axis, d=ddof: f(x, axis=axis, ddof=d),
+            using(getattr(ops, name), axis, ddof=ddof),
+            using(getattr(np, name), axis=axis, ddof=ddof),
             f"{axis} ddof {ddof}",
         )
 for values in ([0.0, 2.0, 3.0], [0.0, 0.0, 3.0, 4.0, 5.0], [0.0, 0.0, 0.0], [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]):
@@ -337,28 +354,61 @@ TIES = [[1.0, 3.0, 3.0], [2.0, 2.0, 2.0]]
 row("max", given(TIES), lambda x: ops.max(x, 1), lambda x: x.max(1), "ties", corner=[[0, 0.5, 0.5], [1 / 3] * 3])
 row("max", given(TIES), ops.max, np.max, "ties", corner=[[0, 0.5, 0.5], [0, 0, 0]])
 row("min", given(TIES), lambda x: ops.min(x, 1), lambda x: x.min(1), "ties", corner=[[1, 0, 0], [1 / 3] * 3])
-row("logsumexp", given([[1000.0, 1000.0], [-1000.0, -1001.0]]), lambda x: ops.logsumexp(x, 1), lambda x: special.logsumexp(x, 1), "large")  # fmt: skip
-row("logsumexp", given([[-np.inf, 0.5], [-np.inf, -np.inf]]), lambda x: ops.logsumexp(x, 1), lambda x: np.array([0.5, -np.inf]), "-inf", order=0)  # fmt: skip
+row(
+    "logsumexp",
+    given([[1000.0, 1000.0], [-1000.0, -1001.0]]),
+    lambda x: ops.logsumexp(x, 1),
+    lambda x: special.logsumexp(x, 1),
+    "large",
+)
+row(
+    "logsumexp",
+    given([[-np.inf, 0.5], [-np.inf, -np.inf]]),
+    lambda x: ops.logsumexp(x, 1),
+    lambda x: np.array([0.5, -np.inf]),
+    "-inf",
+    order=0,
+)
 for shape, axis in [((2, 3), 0), ((2, 3), 1), ((2, 3), -1), ((3,), 0), ((2, 0), 1), ((0, 2), 1)]:
-    row("cumsum", any_(*shape), lambda x, a=axis: ops.cumsum(x, a), lambda x, a=axis: np.cumsum(x, a), f"{axis}")
-for p, q in [((3,), (2, 3)), ((2, 1), (2, 3)), ((), (2, 3)), ((2, 3), (2, 3)), ((1,), (0,)), ((1, 3), (4, 0, 3)), ((), ())]:  # fmt: skip
-    row("broadcast_to", any_(*p), lambda x, q=q: ops.broadcast_to(x, q), lambda x, q=q: np.broadcast_to(x, q), f"{q}")
+    row("cumsum", any_(*shape), using(ops.cumsum, axis), using(np.cumsum, axis), f"{axis}")
+for p, q in [
+    ((3,), (2, 3)),
+    ((2, 1), (2, 3)),
+    ((), (2, 3)),
+    ((2, 3), (2, 3)),
+    ((1,), (0,)),
+    ((1, 3), (4, 0, 3)),
+    ((), ()),
+]:
+    row("broadcast_to", any_(*p), using(ops.broadcast_to, q), using(np.broadcast_to, q), f"{q}")
 
 # -- moving elements
 
 
-def moved(op: str, inputs: Any, *arguments: Any, numpy: Any = None, **options: Any) -> None:
+def moved(op: str, inputs: Any, *arguments: Any) -> None:
     """A row for a function whose NumPy counterpart has its name and arguments."""
     row(
         op,
         inputs,
-        lambda *xs: getattr(ops, op)(*xs, *arguments, **options),
-        numpy or (lambda *xs: getattr(np, op)(*xs, *arguments, **options)),
-        ",".join(map(str, [*arguments, *(f"{k}={v}" for k, v in options.items())])),
+        using(getattr(ops, op), *arguments),
+        using(getattr(np, op), *arguments),
+        ",".join(map(str, arguments)),
     )
 
 
-for shape, to in [((2, 3), (3, 2)), ((2, 3), (-1,)), ((2, 3), (1, -1, 2)), ((), (1, 1)), ((1,), ()), ((0, 3), (3, 0)), ((2, 0), (0,))]:  # fmt: skip
+def joined(fn: Callable[..., Any], axis: int) -> Callable[..., Any]:
+    return lambda *xs: fn(xs, axis)
+
+
+for shape, to in [
+    ((2, 3), (3, 2)),
+    ((2, 3), (-1,)),
+    ((2, 3), (1, -1, 2)),
+    ((), (1, 1)),
+    ((1,), ()),
+    ((0, 3), (3, 0)),
+    ((2, 0), (0,)),
+]:
     moved("reshape", any_(*shape), to)
 row("reshape", any_(2, 3), lambda x: ops.reshape(x, 3, -1), lambda x: x.reshape(3, -1), "3, -1")
 row("reshape", any_(2, 3), lambda x: x.reshape([6]), lambda x: x.reshape(6), "a list")
@@ -374,32 +424,95 @@ for a, b in [(0, 2), (0, -1), (-1, 0), (1, 1), (2, -2)]:
     moved("moveaxis", any_(2, 3, 2), a, b)
 for shape, axis in [((2, 3), 0), ((2, 3), 1), ((2, 3), -1), ((2, 3), -3), ((), 0), ((0,), -1)]:
     moved("expand_dims", any_(*shape), axis)
-for shape, axis in [((1, 3, 1), None), ((1, 3, 1), 0), ((1, 3, 1), -1), ((1, 3, 1), (0, 2)), ((2, 3), None), ((), None), ((1, 0), 0), ((1,), ())]:  # fmt: skip
+for shape, axis in [
+    ((1, 3, 1), None),
+    ((1, 3, 1), 0),
+    ((1, 3, 1), -1),
+    ((1, 3, 1), (0, 2)),
+    ((2, 3), None),
+    ((), None),
+    ((1, 0), 0),
+    ((1,), ()),
+]:
     moved("squeeze", any_(*shape), axis)
-for shapes, axis in [(((2, 3), (1, 3)), 0), (((2, 3), (2, 1), (2, 2)), 1), (((2,), (3,)), -1), (((2, 3),), 0), (((0, 2), (3, 2)), 0), (((2, 2, 1), (2, 2, 2)), -1)]:  # fmt: skip
-    row("concatenate", [any_(*s) for s in shapes], lambda *xs, a=axis: ops.concatenate(xs, a), lambda *xs, a=axis: np.concatenate(xs, a), f"{axis}")  # fmt: skip
-for shapes, axis in [(((2, 3), (2, 3)), 0), (((2, 3), (2, 3)), 1), (((2, 3),) * 3, -1), (((), ()), 0), (((2,),), 0), (((0, 2),) * 2, 1)]:  # fmt: skip
-    row("stack", [any_(*s) for s in shapes], lambda *xs, a=axis: ops.stack(xs, a), lambda *xs, a=axis: np.stack(xs, a), f"{axis}")  # fmt: skip
+for shapes, axis in [
+    (((2, 3), (1, 3)), 0),
+    (((2, 3), (2, 1), (2, 2)), 1),
+    (((2,), (3,)), -1),
+    (((2, 3),), 0),
+    (((0, 2), (3, 2)), 0),
+    (((2, 2, 1), (2, 2, 2)), -1),
+]:
+    row(
+        "concatenate",
+        [any_(*s) for s in shapes],
+        joined(ops.concatenate, axis),
+        joined(np.concatenate, axis),
+        f"{axis}",
+    )
+for shapes, axis in [
+    (((2, 3), (2, 3)), 0),
+    (((2, 3), (2, 3)), 1),
+    (((2, 3),) * 3, -1),
+    (((), ()), 0),
+    (((2,),), 0),
+    (((0, 2),) * 2, 1),
+]:
+    row("stack", [any_(*s) for s in shapes], joined(ops.stack, axis), joined(np.stack, axis), f"{axis}")
 row(
     "stack", any_(2, 3), lambda x: ops.stack([x, x * x, x], 1), lambda x: np.stack([x, x * x, x], 1), "one tensor twice"
 )
-for shape, sections, axis in [((4, 3), 2, 0), ((2, 6), 3, -1), ((5,), [1, 3], 0), ((2, 4), [0, 2, 2], 1), ((3,), 1, 0), ((3,), [], 0), ((0, 2), 2, 0)]:  # fmt: skip
+for shape, sections, axis in [
+    ((4, 3), 2, 0),
+    ((2, 6), 3, -1),
+    ((5,), [1, 3], 0),
+    ((2, 4), [0, 2, 2], 1),
+    ((3,), 1, 0),
+    ((3,), [], 0),
+    ((0, 2), 2, 0),
+]:
     moved("split", any_(*shape), sections, axis)
 row("split", any_(5), lambda x: ops.split(x, [2])[1], lambda x: x[2:], "one part used")
 row("split", any_(6), lambda x: (lambda a, b, c: a * c)(*ops.split(x, 3)), lambda x: x[:2] * x[4:], "two parts used")
 for shape, axis in [((2, 3), 0), ((2, 3), 1), ((2, 3, 2), -2), ((3,), 0), ((2, 0), 0)]:
-    row("unstack", any_(*shape), lambda x, a=axis: ops.unstack(x, a), lambda x, a=axis: tuple(np.moveaxis(x, a, 0)), f"{axis}")  # fmt: skip
+    row("unstack", any_(*shape), using(ops.unstack, axis), lambda x, a=axis: tuple(np.moveaxis(x, a, 0)), f"{axis}")
 row("unstack", any_(3, 2), lambda x: ops.unstack(x)[1], lambda x: x[1], "one part used")
 row("unstack", any_(3, 2), lambda x: (lambda a, b, c: a * c)(*x), lambda x: x[0] * x[2], "iterated")
-for shape, widths in [((2, 3), 1), ((2, 3), (1, 2)), ((2, 3), ((1, 2), (0, 3))), ((2, 3), ((1,), (2,))), ((3,), (0, 0)), ((0,), (2, 1)), ((2, 0), ((0, 0), (1, 1)))]:  # fmt: skip
+for shape, widths in [
+    ((2, 3), 1),
+    ((2, 3), (1, 2)),
+    ((2, 3), ((1, 2), (0, 3))),
+    ((2, 3), ((1,), (2,))),
+    ((3,), (0, 0)),
+    ((0,), (2, 1)),
+    ((2, 0), ((0, 0), (1, 1))),
+]:
     moved("pad", any_(*shape), widths)
 row("pad", any_(2, 2), lambda x: ops.pad(x, 1, 7.0), lambda x: np.pad(x, 1, constant_values=7.0), "fill 7")
 row("pad", any_(), lambda x: ops.pad(x, 1), lambda x: x, "no axes")
 for shape, axis in [((2, 3), None), ((2, 3), 0), ((2, 3), -1), ((2, 3, 2), (0, 2)), ((), None), ((0, 2), 0)]:
     moved("flip", any_(*shape), axis)
-for shape, repeats in [((2, 3), 2), ((2, 3), (2, 1)), ((2, 3), (2, 1, 3)), ((3,), (2, 2)), ((2, 1), (1, 0)), ((), 3), ((), ()), ((0, 2), 2)]:  # fmt: skip
+for shape, repeats in [
+    ((2, 3), 2),
+    ((2, 3), (2, 1)),
+    ((2, 3), (2, 1, 3)),
+    ((3,), (2, 2)),
+    ((2, 1), (1, 0)),
+    ((), 3),
+    ((), ()),
+    ((0, 2), 2),
+]:
     moved("tile", any_(*shape), repeats)
-for shape, repeats, axis in [((2, 3), 2, None), ((2, 3), 2, 0), ((2, 3), 3, -1), ((3,), [1, 0, 2], 0), ((2, 2), [2, 1], 1), ((), 3, None), ((0, 2), 2, 0), ((2, 2), 0, 0)]:  # fmt: skip
+for shape, repeats, axis in [
+    ((2, 3), 2, None),
+    ((2, 3), 2, 0),
+    ((2, 3), 3, -1),
+    ((3,), [1, 0, 2], 0),
+    ((2, 2), [2, 1], 1),
+    ((), 3, None),
+    ((0, 2), 2, 0),
+    ((2, 2), 0, 0),
+]:
     moved("repeat", any_(*shape), repeats, axis)
 
 # -- indexing
@@ -456,11 +569,30 @@ row("getitem", (any_(2, 3), given(M)), lambda x, m: x[m], lambda x, m: x[m], "a 
 row("getitem", any_(2, 3), lambda x: x[x > 0], lambda x: x[x > 0], "a mask made of itself", reads=True)
 row("getitem", any_(4, 3), lambda x: ops.getitem(x, (slice(1, 3), [0, 0])), lambda x: x[1:3, [0, 0]], "the function")
 
-for shape, indices, axis in [((4, 3), [1, 1, 0], 0), ((2, 3), [[2], [0]], -1), ((4, 3), [5, 0, 5], None), ((4, 3), 2, 0), ((3,), [-1], 0), ((3, 2), np.zeros(0, int), 0)]:  # fmt: skip
-    row("take", (any_(*shape), given(np.asarray(indices))), lambda x, i, a=axis: ops.take(x, i, a), lambda x, i, a=axis: np.take(x, i, a), f"{axis}")  # fmt: skip
+for shape, indices, axis in [
+    ((4, 3), [1, 1, 0], 0),
+    ((2, 3), [[2], [0]], -1),
+    ((4, 3), [5, 0, 5], None),
+    ((4, 3), 2, 0),
+    ((3,), [-1], 0),
+    ((3, 2), np.zeros(0, int), 0),
+]:
+    row("take", (any_(*shape), given(np.asarray(indices))), using(ops.take, axis), using(np.take, axis), f"{axis}")
 row("take", any_(4, 3), lambda x: ops.take(x, [1, 1], 0), lambda x: x[[1, 1]], "a list")
-for shape, index, axis in [((2, 3), [[2], [0]], 1), ((2, 3), [[1, 1, 1, 0], [2, 0, 0, -1]], -1), ((4, 2), [[3, 0], [3, 1]], 0), ((3,), [2, 2], 0), ((2, 3), np.zeros((2, 0), int), 1)]:  # fmt: skip
-    row("gather", (any_(*shape), given(np.asarray(index))), lambda x, i, a=axis: ops.gather(x, i, a), lambda x, i, a=axis: np.take_along_axis(x, i, a), f"{axis}")  # fmt: skip
+for shape, index, axis in [
+    ((2, 3), [[2], [0]], 1),
+    ((2, 3), [[1, 1, 1, 0], [2, 0, 0, -1]], -1),
+    ((4, 2), [[3, 0], [3, 1]], 0),
+    ((3,), [2, 2], 0),
+    ((2, 3), np.zeros((2, 0), int), 1),
+]:
+    row(
+        "gather",
+        (any_(*shape), given(np.asarray(index))),
+        using(ops.gather, axis),
+        using(np.take_along_axis, axis),
+        f"{axis}",
+    )
 
 
 def scatter_add(x: Array, index: Array, values: Array, axis: int) -> Array:
@@ -472,19 +604,54 @@ def scatter_add(x: Array, index: Array, values: Array, axis: int) -> Array:
     return out
 
 
-for shape, index, axis in [((2, 3), [[2, 2], [0, 2]], 1), ((4, 2), [[3, 0], [3, 1]], 0), ((3,), [1, 1, -1], 0), ((2, 3), np.zeros((2, 0), int), -1)]:  # fmt: skip
+for shape, index, axis in [
+    ((2, 3), [[2, 2], [0, 2]], 1),
+    ((4, 2), [[3, 0], [3, 1]], 0),
+    ((3,), [1, 1, -1], 0),
+    ((2, 3), np.zeros((2, 0), int), -1),
+]:
     at = np.asarray(index)
-    row("scatter_add", (any_(*shape), given(at), any_(*at.shape)), lambda x, i, v, a=axis: ops.scatter_add(x, i, v, a), lambda x, i, v, a=axis: scatter_add(x, i, v, a), f"{axis}")  # fmt: skip
+    row(
+        "scatter_add",
+        (any_(*shape), given(at), any_(*at.shape)),
+        using(ops.scatter_add, axis),
+        using(scatter_add, axis),
+        f"{axis}",
+    )
 for indices in ([1, 0, 1], [[2, 2], [0, 1]], 2, np.zeros((0, 2), int)):
     row("embedding", (any_(3, 2), given(np.asarray(indices))), ops.embedding, lambda E, i: E[i])
 row("embedding", any_(3, 2), lambda E: ops.embedding(E, [[0, 2]]), lambda E: E[[[0, 2]]], "a list")
-row("embedding", (any_(3, 2), given(np.array([1, 0, 2, 1]))), lambda E, i: ops.embedding(E, i, 1), lambda E, i: E[i], "padding", corner=[[1, 1], [0, 0], [1, 1]])  # fmt: skip
+row(
+    "embedding",
+    (any_(3, 2), given(np.array([1, 0, 2, 1]))),
+    lambda E, i: ops.embedding(E, i, 1),
+    lambda E, i: E[i],
+    "padding",
+    corner=[[1, 1], [0, 0], [1, 1]],
+)
 
 # -- products
 
-for p, q in [((2, 3), (3, 4)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((2, 2, 3), (3, 2)), ((2, 3), (2, 3, 2)), ((2, 2, 3), (2, 3, 1)),
-             ((2, 1, 2, 3), (2, 3, 1)), ((1, 2, 3), (4, 3, 2)), ((2, 2, 3), (3,)), ((3,), (2, 3, 2)), ((0, 3), (3, 2)), ((2, 0), (0, 3)), ((2, 2, 0), (0, 3)),
-             ((2, 0, 3), (3, 2)), ((0, 2, 3), (0, 3, 1)), ((2, 3), (3, 0)), ((0,), (0,))]:  # fmt: skip
+for p, q in [
+    ((2, 3), (3, 4)),
+    ((3,), (3,)),
+    ((3,), (3, 2)),
+    ((2, 3), (3,)),
+    ((2, 2, 3), (3, 2)),
+    ((2, 3), (2, 3, 2)),
+    ((2, 2, 3), (2, 3, 1)),
+    ((2, 1, 2, 3), (2, 3, 1)),
+    ((1, 2, 3), (4, 3, 2)),
+    ((2, 2, 3), (3,)),
+    ((3,), (2, 3, 2)),
+    ((0, 3), (3, 2)),
+    ((2, 0), (0, 3)),
+    ((2, 2, 0), (0, 3)),
+    ((2, 0, 3), (3, 2)),
+    ((0, 2, 3), (0, 3, 1)),
+    ((2, 3), (3, 0)),
+    ((0,), (0,)),
+]:
     row("matmul", (any_(*p), any_(*q)), ops.matmul, np.matmul)
 row("matmul", any_(2, 2), lambda x: x @ x.T @ x, lambda x: x @ x.T @ x, "operator")
 for p, q in [((3,), (2,)), ((0,), (2,))]:
@@ -542,15 +709,38 @@ for subscripts, *shapes in [
         lambda *xs, s=subscripts: np.einsum(s, *xs),
         subscripts,
     )
-for x, W in [((2, 3), (4, 3)), ((3,), (2, 3)), ((2, 2, 3), (4, 3)), ((0, 3), (2, 3)), ((2, 0), (3, 0)), ((2, 1, 1), (1, 1))]:  # fmt: skip
+for x, W in [
+    ((2, 3), (4, 3)),
+    ((3,), (2, 3)),
+    ((2, 2, 3), (4, 3)),
+    ((0, 3), (2, 3)),
+    ((2, 0), (3, 0)),
+    ((2, 1, 1), (1, 1)),
+]:
     row("linear", (any_(*x), any_(*W)), ops.linear, lambda x, W: x @ W.T, fused=True)
     row("linear", (any_(*x), any_(*W), any_(W[0])), ops.linear, lambda x, W, b: x @ W.T + b, "bias", fused=True)
 
 # -- normalization, softmax, dropout
 
-for shape, axis in [((2, 3), -1), ((2, 3), 0), ((2, 3, 2), 1), ((2, 3, 2), -2), ((3,), 0), ((2, 1), -1), ((0, 3), -1), ((2, 0, 3), 2)]:  # fmt: skip
-    row("softmax", any_(*shape), lambda x, a=axis: ops.softmax(x, a), lambda x, a=axis: special.softmax(x, a), f"{axis}", fused=True)  # fmt: skip
-    row("log_softmax", any_(*shape), lambda x, a=axis: ops.log_softmax(x, a), lambda x, a=axis: special.log_softmax(x, a), f"{axis}", fused=True)  # fmt: skip
+for shape, axis in [
+    ((2, 3), -1),
+    ((2, 3), 0),
+    ((2, 3, 2), 1),
+    ((2, 3, 2), -2),
+    ((3,), 0),
+    ((2, 1), -1),
+    ((0, 3), -1),
+    ((2, 0, 3), 2),
+]:
+    row("softmax", any_(*shape), using(ops.softmax, axis), using(special.softmax, axis), f"{axis}", fused=True)
+    row(
+        "log_softmax",
+        any_(*shape),
+        using(ops.log_softmax, axis),
+        using(special.log_softmax, axis),
+        f"{axis}",
+        fused=True,
+    )
 LARGE = [[1000.0, 999.0, -1000.0], [-2000.0, -2000.0, -2001.0]]
 row("softmax", given(LARGE), ops.softmax, lambda x: special.softmax(x, -1), "large", fused=True)
 row("log_softmax", given(LARGE), ops.log_softmax, lambda x: special.log_softmax(x, -1), "large", fused=True)
@@ -568,7 +758,14 @@ for shape in [(2, 3), (4,), (2, 2, 3), (0, 3), (2, 1)]:
     D = any_(shape[-1])
     row("layer_norm", any_(*shape), ops.layer_norm, layer_norm, fused=True)
     row("layer_norm", (any_(*shape), D), ops.layer_norm, layer_norm, "weight", fused=True)
-    row("layer_norm", (any_(*shape), D), lambda x, b: ops.layer_norm(x, bias=b), lambda x, b: layer_norm(x, bias=b), "bias", fused=True)  # fmt: skip
+    row(
+        "layer_norm",
+        (any_(*shape), D),
+        lambda x, b: ops.layer_norm(x, bias=b),
+        lambda x, b: layer_norm(x, bias=b),
+        "bias",
+        fused=True,
+    )
     row("layer_norm", (any_(*shape), D, D), ops.layer_norm, layer_norm, "both", fused=True)
     row("rms_norm", nonzero(*shape), ops.rms_norm, rms_norm)
     row("rms_norm", (nonzero(*shape), D), ops.rms_norm, rms_norm, "weight")
@@ -588,7 +785,7 @@ def dropped_by_ones(x: Array, p: float) -> Array:
 
 for shape in ANY_SHAPE:
     for p in (0.3, 0.5):
-        row("dropout", any_(*shape), lambda x, p=p: dropped(x, p), lambda x, p=p: dropped_by_ones(x, p), f"{p}", fused=True)  # fmt: skip
+        row("dropout", any_(*shape), using(dropped, p), using(dropped_by_ones, p), f"{p}", fused=True)
 row("dropout", any_(2, 3), lambda x: dropped(x, 0), lambda x: x, "0")
 
 # -- losses
@@ -645,18 +842,43 @@ for shape in [(3, 4), (4,), (2, 3, 4), (2, 1, 2, 4), (1, 1)]:
             variant,
             fused=True,
         )
-row("cross_entropy", given([[1000.0, 0.0], [0.0, -1000.0]]), lambda z: ops.cross_entropy(z, [1, 1]), lambda z: np.float64(1000.0), "large", fused=True)  # fmt: skip
+row(
+    "cross_entropy",
+    given([[1000.0, 0.0], [0.0, -1000.0]]),
+    lambda z: ops.cross_entropy(z, [1, 1]),
+    lambda z: np.float64(1000.0),
+    "large",
+    fused=True,
+)
 for shape in [(2, 3), (), (3,)]:
-    row("binary_cross_entropy_with_logits", (any_(*shape), given(np.full(shape, 0.3))), ops.binary_cross_entropy_with_logits,
-        lambda z, t: (np.logaddexp(z, 0) - z * t).mean())  # fmt: skip
+    row(
+        "binary_cross_entropy_with_logits",
+        (any_(*shape), given(np.full(shape, 0.3))),
+        ops.binary_cross_entropy_with_logits,
+        lambda z, t: (np.logaddexp(z, 0) - z * t).mean(),
+    )
     row("mse_loss", (any_(*shape), any_(*shape)), ops.mse_loss, lambda x, t: ((x - t) ** 2).mean())
-row("binary_cross_entropy_with_logits", (given([-300.0, 300.0]), integers(2, 2)), ops.binary_cross_entropy_with_logits,
-    lambda z, t: (np.logaddexp(z, 0) - z * t).mean(), "large")  # fmt: skip
+row(
+    "binary_cross_entropy_with_logits",
+    (given([-300.0, 300.0]), integers(2, 2)),
+    ops.binary_cross_entropy_with_logits,
+    lambda z, t: (np.logaddexp(z, 0) - z * t).mean(),
+    "large",
+)
 for shape in [(3,), (2, 3), (2, 2, 3)]:
-    row("kl_div", (any_(*shape), probabilities(*shape)), lambda z, p: ops.kl_div(ops.log_softmax(z), p),
-        lambda z, p: special.rel_entr(p, special.softmax(z, -1)).sum(-1).mean())  # fmt: skip
-row("kl_div", any_(2, 3), lambda z: ops.kl_div(ops.log_softmax(z), ts.tensor([[0.0, 1.0, 0.0], [0.5, 0.5, 0.0]], z.dtype, z.device)),
-    lambda z: special.rel_entr([[0, 1, 0], [0.5, 0.5, 0]], special.softmax(z, -1)).sum(-1).mean(), "zeros")  # fmt: skip
+    row(
+        "kl_div",
+        (any_(*shape), probabilities(*shape)),
+        lambda z, p: ops.kl_div(ops.log_softmax(z), p),
+        lambda z, p: special.rel_entr(p, special.softmax(z, -1)).sum(-1).mean(),
+    )
+row(
+    "kl_div",
+    any_(2, 3),
+    lambda z: ops.kl_div(ops.log_softmax(z), ts.tensor([[0.0, 1.0, 0.0], [0.5, 0.5, 0.0]], z.dtype, z.device)),
+    lambda z: special.rel_entr([[0, 1, 0], [0.5, 0.5, 0]], special.softmax(z, -1)).sum(-1).mean(),
+    "zeros",
+)
 
 # -- recurrence
 
@@ -696,8 +918,8 @@ for sizes, options in [
     row(
         "lstm",
         lstm_inputs(*sizes),
-        lambda *xs, o=options: ops.lstm(*xs, **o),
-        lambda *xs, o=options: lstm(*xs, **o),
+        using(ops.lstm, **options),
+        using(lstm, **options),
         ",".join(f"{k}={v}" for k, v in options.items()),
         fused=True,
     )
@@ -740,8 +962,20 @@ def scanned_by_hand(x: Array, s: Array, reverse: bool = False, lengths: Any = No
 
 
 row("scan", (any_(2, 3, 2), any_(2, 2)), scanned, scanned_by_hand)
-row("scan", (any_(2, 3, 2), any_(2, 2)), lambda x, s: scanned(x, s, reverse=True), lambda x, s: scanned_by_hand(x, s, True), "reverse")  # fmt: skip
-row("scan", (any_(2, 3, 2), any_(2, 2), given(np.array([3, 1]))), lambda x, s, n: scanned(x, s, lengths=n.data), lambda x, s, n: scanned_by_hand(x, s, False, n), "lengths")  # fmt: skip
+row(
+    "scan",
+    (any_(2, 3, 2), any_(2, 2)),
+    lambda x, s: scanned(x, s, reverse=True),
+    lambda x, s: scanned_by_hand(x, s, True),
+    "reverse",
+)
+row(
+    "scan",
+    (any_(2, 3, 2), any_(2, 2), given(np.array([3, 1]))),
+    lambda x, s, n: scanned(x, s, lengths=n.data),
+    lambda x, s, n: scanned_by_hand(x, s, False, n),
+    "lengths",
+)
 row("scan", (any_(1, 1, 2), any_(1, 2)), scanned, scanned_by_hand)
 
 

@@ -102,17 +102,29 @@ def test_the_message_names_order_input_element_and_values() -> None:
         (op(lambda self, g, x: None), X, "no gradient flows"),
         (lambda x: ts.tensor(np.tanh(x.data)) + 0 * x, X, "no gradient flows"),
         (op(lambda self, g: g, lambda self, be, x: x * 0), X, "does not depend on its input"),
-        (op(lambda self, g: g, lambda self, be, x: x.T), SQUARE, "a transpose: the gradient would be right with axes 0 and 1"),
-        (op(lambda self, g: g, lambda self, be, x: x[:, ::-1]), X, "an order: the gradient would be right with axis 1 reversed"),
+        (
+            op(lambda self, g: g, lambda self, be, x: x.T),
+            SQUARE,
+            "a transpose: the gradient would be right with axes 0 and 1",
+        ),
+        (
+            op(lambda self, g: g, lambda self, be, x: x[:, ::-1]),
+            X,
+            "an order: the gradient would be right with axis 1 reversed",
+        ),
         (op(lambda self, g, x: g / x, lambda self, be, x: x * 1), np.zeros(3), "a division by zero"),
         # a mean where a sum was meant: 1/T, and a sum for a mean: T
         (op(lambda self, g: ops.broadcast_to(g, (3, 4)) / 3, lambda self, be, x: x.sum(0)), X, "axis 0 of input 0"),
         (op(lambda self, g: ops.broadcast_to(g, (3, 4)), lambda self, be, x: x.mean(0)), X, "axis 0 of input 0"),
         # the gradient of the last step alone
-        (op(lambda self, g: g[-1], lambda self, be, b: np.stack([b * 1, b * 2, b * 3][::-1])), X[0], "place 2 of axis 0 of output 0 alone"),
+        (
+            op(lambda self, g: g[-1], lambda self, be, b: np.stack([b * 1, b * 2, b * 3][::-1])),
+            X[0],
+            "place 2 of axis 0 of output 0 alone",
+        ),
         (op(lambda self, g, x: 2 * g * x + (np.arange(12.0).reshape(3, 4) == 5)), X, "none of the usual"),
     ],
-)  # fmt: skip
+)
 def test_usual_mistakes_are_named(fn: Any, inputs: Any, words: str) -> None:
     with np.errstate(all="ignore"):
         text = wrong(fn, inputs, order=1)
@@ -253,7 +265,11 @@ def _same_array_forgotten(*args: Any) -> Any:
     [
         (_value, _right_back, "the kernel's output 0 differs in"),
         (_shape, _right_back, "the kernel's output 1 has shape (4,), not (3, 4)"),
-        (_right, lambda *args: tuple(2 * g for g in _right_back(*args)), "from all outputs: the kernel's gradient of input 0 (x)"),
+        (
+            _right,
+            lambda *args: tuple(2 * g for g in _right_back(*args)),
+            "from all outputs: the kernel's gradient of input 0 (x)",
+        ),
         (_right, lambda *args: _right_back(*args)[::-1], "from all outputs: the kernel's gradient of input 0 (x)"),
         (_right, _first_output_only, "from output 1 alone: the kernel's gradient of input 0 (x)"),
         (_right, _all_or_nothing, "where input 0 (x) is constant: the kernel's gradient of input 1 (y)"),
@@ -261,7 +277,7 @@ def _same_array_forgotten(*args: Any) -> Any:
         (_right, _gradient_written, "the gradient of output 0, into which the kernel wrote"),
         (_right, _same_array_forgotten, "input 0 (x, also given as y)"),
     ],
-)  # fmt: skip
+)
 def test_kernels_that_differ(monkeypatch: Any, forward: Any, backward: Any, words: str) -> None:
     monkeypatch.setitem(KERNELS, "pair", Kernel(forward, backward))
     assert words in wrong(lambda x, y: Pair()(x, y), [X, Y], check=check_fused)

@@ -1,4 +1,4 @@
-"""Checks for people who write operations: is the gradient right, to the second order, and is the kernel its definition?"""
+"""Checks for people who write operations: are the gradients right, to any order, and is the kernel its definition?"""
 
 import inspect
 import itertools
@@ -125,7 +125,7 @@ class _Check:
         self.names = _names(fn, inputs)
         self.inputs = [x if x is None else _as_float64(x) for x in inputs]
         self.varied = [k for k, x in enumerate(self.inputs) if x is not None and x.dtype == np.float64]
-        self.start = [None if x is None else x.numpy() for x in self.inputs]
+        self.start: list[Any] = [None if x is None else x.numpy() for x in self.inputs]
         self.rng = np.random.default_rng(0)
         self.values = self.run(self.start)
         if not self.values:
@@ -181,7 +181,9 @@ class _Check:
     # -- the gradients
 
     def grads(self, order: int) -> None:
-        directions = [[self.rng.standard_normal(self.start[k].shape) for k in self.varied] for _ in range(order)]
+        directions: list[Any] = [
+            [self.rng.standard_normal(self.start[k].shape) for k in self.varied] for _ in range(order)
+        ]
         below: Callable[[Sequence[Any]], Arrays] = self.run
         for k in range(1, order + 1):
             plain = self.gradient(self.start, k, False, directions)
@@ -193,10 +195,10 @@ class _Check:
                 wrong = _far(b, a, 1e-9)
                 if wrong.any():
                     raise AssertionError(
-                        f"{self.what}, order {k}: the gradient of {self.called(i)} is another with create_graph=True, in "
-                        f"{wrong.sum()} of {wrong.size} elements\n  {_worst(b, a, 'with it', 'without')}\n  likely: a "
-                        "kernel's backward that is not the derivative of its definition, or an array hidden on self that "
-                        "backward uses in only one of the two"
+                        f"{self.what}, order {k}: the gradient of {self.called(i)} is another with "
+                        f"create_graph=True, in {wrong.sum()} of {wrong.size} elements\n  {_worst(b, a, 'with it', 'without')}\n"
+                        "  likely: a kernel's backward that is not the derivative of its definition, or an array hidden "
+                        "on self that backward uses in only one of the two"
                     )
 
             def below(arrays: Sequence[Any], k: int = k) -> Arrays:
@@ -257,8 +259,8 @@ class _Check:
             )
         if not a.any():
             return (
-                "no gradient flows through the gradient: backward uses an array hidden on self, value() or .data, which "
-                "are constants in the second derivative"
+                "no gradient flows through the gradient: backward uses an array hidden on self, value() or .data, "
+                "which are constants in the second derivative"
             )
         if not n.any():
             return "there is a gradient where the function does not depend on its input"
@@ -275,8 +277,8 @@ class _Check:
                 for axis, size in enumerate(shape):
                     if size > 1 and (abs(ratio * size - 1) < 1e-4 or abs(ratio / size - 1) < 1e-4):
                         return (
-                            f"a missing sum over time or batch, or a mean in its place (or the reverse): the gradient is "
-                            f"{ratio:.3g} times what it should be, and axis {axis} of {whose} has size {size}"
+                            "a missing sum over time or batch, or a mean in its place (or the reverse): the gradient "
+                            f"is {ratio:.3g} times what it should be, and axis {axis} of {whose} has size {size}"
                         )
             return f"a constant factor: the gradient is {ratio:.6g} times what it should be"
         for p, q in itertools.combinations(range(a.ndim), 2):
@@ -300,7 +302,7 @@ class _Check:
         for k, y in enumerate(self.values):
             for axis, size in enumerate(y.shape):
                 others = tuple(p for p in range(y.ndim) if p != axis)
-                parts = np.zeros((size, *a.shape))
+                parts: Any = np.zeros((size, *a.shape))
                 for at, differences in jacobian:
                     parts[(slice(None), *at)] = (self.weights[k] * differences[k]).sum(others)
                 for j, part in enumerate(parts):

@@ -52,15 +52,27 @@ WRONG: dict[str, tuple[type[Exception], Callable[[], Any], list[str]]] = {
     "mse_loss": (ValueError, lambda: ops.mse_loss(A, V), ["mse_loss", "(2, 3)", "(3,)"]),
     "kl_div": (ValueError, lambda: ops.kl_div(A, V), ["kl_div", "(2, 3)", "(3,)"]),
     "bce": (ValueError, lambda: ops.binary_cross_entropy_with_logits(A, V), ["binary_cross_entropy", "(2, 3)", "(3,)"]),
-    "cross_entropy": (ValueError, lambda: ops.cross_entropy(A, ts.tensor([0, 1, 2])), ["cross_entropy", "expected (2,)", "got (3,)", "(2, 3)"]),
-    "cross_entropy's weight": (ValueError, lambda: ops.cross_entropy(A, IDS, weight=ONE), ["weight", "expected (3,)", "got ()"]),
+    "cross_entropy": (
+        ValueError,
+        lambda: ops.cross_entropy(A, ts.tensor([0, 1, 2])),
+        ["cross_entropy", "expected (2,)", "got (3,)", "(2, 3)"],
+    ),
+    "cross_entropy's weight": (
+        ValueError,
+        lambda: ops.cross_entropy(A, IDS, weight=ONE),
+        ["weight", "expected (3,)", "got ()"],
+    ),
     "lstm": (ValueError, lambda: ops.lstm(A, A, A, A, A, V), ["lstm: f_t = σ(W_f x_t", "(B, T, D) (2, 3)"]),
     "lstm without time": (ValueError, lambda: _lstm(T=0), ["at least one time step", "(2, 0, 3)"]),
     "lstm's lengths": (ValueError, lambda: _lstm(lengths=[1, 2, 3]), ["lengths", "2 integers", "(3,)"]),
     "lstm's lengths of floats": (ValueError, lambda: _lstm(lengths=[1.0, 2.0]), ["lengths", "2 integers", "float64"]),
     "lstm's lengths of 0": (IndexError, lambda: _lstm(lengths=[0, 2]), ["lengths", "4 time steps", "from 1 to 4"]),
     "lstm's lengths beyond": (IndexError, lambda: _lstm(lengths=[5, 2]), ["lengths", "4 time steps", "from 1 to 4"]),
-    "scan without time": (ValueError, lambda: ops.scan(None, None, ts.tensor(np.ones((2, 0, 3)))), ["scan", "time step", "(2, 0, 3)"]),
+    "scan without time": (
+        ValueError,
+        lambda: ops.scan(None, None, ts.tensor(np.ones((2, 0, 3)))),
+        ["scan", "time step", "(2, 0, 3)"],
+    ),
     "gather": (ValueError, lambda: ops.gather(A, [[0, 1]], 1), ["gather", "x is (2, 3)", "the index (1, 2)"]),
     "gather of fewer axes": (ValueError, lambda: ops.gather(A, [0, 1], 1), ["gather", "(2, 3)", "(2,)"]),
     "scatter_add": (ValueError, lambda: ops.scatter_add(A, [[0], [1]], V, 1), ["scatter_add", "(2, 1)", "(3,)"]),
@@ -110,7 +122,11 @@ WRONG: dict[str, tuple[type[Exception], Callable[[], Any], list[str]]] = {
     # dtypes
     "embedding of floats": (TypeError, lambda: ops.embedding(A, V), ["embedding", "expected integers", "float64"]),
     "embedding of booleans": (TypeError, lambda: ops.embedding(A, V > 0), ["embedding", "expected integers", "bool"]),
-    "targets of floats": (TypeError, lambda: ops.cross_entropy(A, ts.tensor([0.0, 1.0])), ["cross_entropy", "expected integers", "float32"]),
+    "targets of floats": (
+        TypeError,
+        lambda: ops.cross_entropy(A, ts.tensor([0.0, 1.0])),
+        ["cross_entropy", "expected integers", "float32"],
+    ),
     "take by floats": (TypeError, lambda: ops.take(A, [0.5]), ["take", "expected integers", "float64"]),
     "gather by floats": (TypeError, lambda: ops.gather(A, A, 0), ["gather", "expected integers", "float64"]),
     "where by numbers": (TypeError, lambda: ops.where(A, A, A), ["where", "bool", "float64"]),
@@ -120,7 +136,11 @@ WRONG: dict[str, tuple[type[Exception], Callable[[], Any], list[str]]] = {
     "embedding": (IndexError, lambda: ops.embedding(A, [0, 2]), ["embedding", "2 rows", "0 to 1", "got 2"]),
     "a negative embedding": (IndexError, lambda: ops.embedding(A, [-1]), ["embedding", "0 to 1", "got -1"]),
     "targets": (IndexError, lambda: ops.cross_entropy(A, [0, 3]), ["cross_entropy", "3 classes", "0 to 2", "got 3"]),
-    "targets to ignore": (IndexError, lambda: ops.cross_entropy(A, [-1, -100], ignore_index=-100), ["cross_entropy", "got -1"]),
+    "targets to ignore": (
+        IndexError,
+        lambda: ops.cross_entropy(A, [-1, -100], ignore_index=-100),
+        ["cross_entropy", "got -1"],
+    ),
     "take": (IndexError, lambda: ops.take(A, [3], 1), ["take", "axis 1", "3", "got 3"]),
     "take of all": (IndexError, lambda: ops.take(A, [-7]), ["take", "-6 to 5", "got -7"]),
     "gather beyond": (IndexError, lambda: ops.gather(A, [[3], [0]], 1), ["gather", "axis 1", "got 3"]),
@@ -130,7 +150,11 @@ WRONG: dict[str, tuple[type[Exception], Callable[[], Any], list[str]]] = {
     "too many indices": (IndexError, lambda: A[0, 0, 0], ["GetItem", "too many", "(2, 3)"]),
     "a mask": (IndexError, lambda: A[V > 0], ["GetItem", "(2, 3)", "3"]),
     # making tensors
-    "an unknown device": (ValueError, lambda: ts.tensor(1.0, device="gpu"), ["unknown device 'gpu'", "'cpu'", "'cuda'"]),
+    "an unknown device": (
+        ValueError,
+        lambda: ts.tensor(1.0, device="gpu"),
+        ["unknown device 'gpu'", "'cpu'", "'cuda'"],
+    ),
     "to an unknown device": (ValueError, lambda: A.to("tpu"), ["unknown device 'tpu'"]),
     "cuda:x": (ValueError, lambda: ts.tensor(1.0, device="cuda:x"), ["unknown device 'cuda:x'"]),
     "ragged rows": (ValueError, lambda: ts.tensor([[1.0], [1.0, 2.0]]), ["rows of equal length"]),
@@ -139,13 +163,21 @@ WRONG: dict[str, tuple[type[Exception], Callable[[], Any], list[str]]] = {
     # gradients
     "backward of many": (ValueError, lambda: _leaf().backward(), ["shape (2,)", "t.sum().backward()"]),
     "backward of a constant": (ValueError, lambda: A.sum().backward(), ["no graph", "requires_grad=True"]),
-    "grad of a constant": (ValueError, lambda: ts.grad(_leaf().sum(), A), ["input 0 of shape (2, 3) requires no gradient"]),
-    "a gradient of another shape": (ValueError, lambda: _leaf().backward(ts.tensor([1.0])), ["expected a gradient of shape (2,)", "got (1,)"]),
+    "grad of a constant": (
+        ValueError,
+        lambda: ts.grad(_leaf().sum(), A),
+        ["input 0 of shape (2, 3) requires no gradient"],
+    ),
+    "a gradient of another shape": (
+        ValueError,
+        lambda: _leaf().backward(ts.tensor([1.0])),
+        ["expected a gradient of shape (2,)", "got (1,)"],
+    ),
     "backward twice": (RuntimeError, lambda: _twice(), ["Sum", "freed", "retain_graph=True"]),
     "item": (ValueError, lambda: A.item(), ["exactly one element", "(2, 3)"]),
     "len of a number": (TypeError, lambda: len(ONE), ["no length"]),
     "numpy of a leaf": (TypeError, lambda: np.asarray(_leaf()), ["drop the gradient", ".detach().numpy()"]),
-}  # fmt: skip
+}
 
 
 def _leaf() -> ts.Tensor:

@@ -30,7 +30,9 @@ def _run(name: str, x: Any, y: Any) -> Any:
     return getattr(np, {"mul": "multiply", "div": "divide"}.get(name, name))(x, y)
 
 
-@pytest.mark.parametrize("run", [lambda x: x + 1, lambda x: 2.5 * x, lambda x: x / 3, lambda x: 1 - x, lambda x: x**2, lambda x: x**0.5])  # fmt: skip
+@pytest.mark.parametrize(
+    "run", [lambda x: x + 1, lambda x: 2.5 * x, lambda x: x / 3, lambda x: 1 - x, lambda x: x**2, lambda x: x**0.5]
+)
 @pytest.mark.parametrize("dtype", DTYPES[1:])
 def test_python_numbers_are_weak(dtype: str, run: Callable[[Any], Any], backend: Place) -> None:
     x = np.ones(3, dtype)

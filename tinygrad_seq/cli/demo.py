@@ -18,6 +18,22 @@ PROMPT = "The "
 SAMPLE = 300  # characters
 LEARNING_RATE = 1.2e-2
 
+ABOUT = (
+    "A character language model read the Python manual and learned to predict the next character: an embedding, an "
+    "LSTM, and an output layer that shares the embedding's table. It was trained by truncated backpropagation through "
+    "time, and judged on text that it never saw. Count tables fitted on the same text are what it has to beat."
+)
+MEMORY = (
+    "In the last row of the table the same model is judged with its state zeroed before every character, so that it "
+    "knows nothing but the last one. The difference to the row above is what its memory is worth."
+)
+CURVE = "The loss of each batch and of the held-out text, with the count tables as lines across."
+STEP = (
+    "Everything that one training step computes. Parameters are boxes, inputs are ellipses; a double border is a "
+    "fused operation, which can be opened. The embedding's table is used twice: its gradient is the sum of both uses."
+)
+CELL = "The six equations of one LSTM step. Each box names the symbol that it computes."
+
 
 def run(out: Path, *, steps: int, hidden: int, seed: int, device: str) -> None:
     """Do it all; leave checkpoint, plots, graphs and index.html in the folder `out`."""
@@ -95,12 +111,14 @@ def draw(
     viz.page(
         "A language model, trained and drawn",
         [
+            viz.Text("What this is", ABOUT),
             viz.Table("Held-out loss", ("model", "nats per character", "bits per character"), table),
-            viz.Picture("Loss while training", out / "loss_curve.png"),
+            viz.Text("What memory is worth", MEMORY),
+            viz.Picture("Loss while training", out / "loss_curve.png", CURVE),
             viz.Sample("What the model wrote before training", before),
             viz.Sample("What the model wrote after training", after),
-            viz.Picture("The graph of one training step", out / "training_step.svg"),
-            viz.Picture("Inside the LSTM: one step, opened", out / "lstm_step.svg"),
+            viz.Picture("The graph of one training step", out / "training_step.svg", STEP),
+            viz.Picture("Inside the LSTM: one step, opened", out / "lstm_step.svg", CELL),
         ],
         out / "index.html",
     )

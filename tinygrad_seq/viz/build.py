@@ -112,7 +112,8 @@ class _Ops:
         self.closed: set[str] = set()
         self.opened: dict[Op, _Opened] = {}
         self.alias: dict[Any, Any] = {}  # the inputs that a definition ran on -> what stands for them
-        self.constants: dict[Any, str] = {}  # what a definition calls them
+        self.inputs: dict[Leaf, str] = {}  # what a definition calls them
+        self.constants: dict[Any, str] = {}
         self.names: dict[Any, str] = {}  # given to outputs of what was opened
         self.outputs = outputs
         ops = self._walk()
@@ -181,10 +182,12 @@ class _Ops:
             if source is not None:
                 leaf = Leaf(source.shape, source.dtype)
                 self.alias[leaf] = source
+                self.inputs[leaf] = name
                 inputs.append(Tensor(_zeros(source), leaf))
             elif isinstance(constant, Constant):  # as a leaf: what its parts are used for belongs in the picture
                 leaf = Leaf(constant.shape, constant.dtype)
                 self.alias[leaf] = constant
+                self.inputs[leaf] = name
                 self.constants.setdefault(constant, name)
                 inputs.append(Tensor(_zeros(constant), leaf))
             else:
@@ -274,6 +277,7 @@ class _Picture:
         self.origins: dict[Any, _Origin] = {}
         self.hidden: dict[int, Constant] = {}  # arrays that an operation holds -> the mark of each
         self.kept: list[Any] = []  # those arrays, so that no other gets the id of one
+        self.pieces: dict[Slot, str] = {}  # outputs of Unstack that are boxes of their own -> their labels
         self.ends: set[Any] = set()  # operations that are outputs: drawn, even if they are plumbing
 
     def _name_modules(self, modules: list[tuple[str, Module]]) -> None:
@@ -301,38 +305,61 @@ class _Picture:
     def draw(self, title: str) -> Graph:
         outputs = [self.found.resolve(place) for place in self.found.outputs]
         self.ends = {place.op if type(place) is Slot else place for place in outputs}
+        self._find_pieces()
         for op in self.found.ops:  # sources come first
             if self._is_plumbing(op):
                 self.origins[op] = self._through(op)
         waiting = [self._origin(place).where for place in outputs]
         while waiting:
             where = waiting.pop()
-            op = where.op if type(where) is Slot else where
+            op = self._key(where)
             if op in self.boxes:
-                if type(where) is Slot:
+                if op is not where:
                     self.boxes[op].slots[where.index] = where
                 continue
             box = self.boxes[op] = self._box(op)
-            if type(where) is Slot:
+            if op is not where:
                 box.slots[where.index] = where
             waiting += [place for place, _ in box.inputs]
         for place in outputs:
-            where = self._origin(place).where
-            self.boxes[where.op if type(where) is Slot else where].output = True
+            self.boxes[self._key(self._origin(place).where)].output = True
         for box in self.boxes.values():
             for where, _ in box.inputs:
-                self.boxes[where.op if type(where) is Slot else where].uses += 1
+                self.boxes[self._key(where)].uses += 1
         self._merge()
         return self._finish(title)
 
+    def _key(self, where: Any) -> Any:
+        """What a box is found by: the operation, for all of its outputs, but for pieces."""
+        return where.op if type(where) is Slot and where not in self.pieces else where
+
     # -- plumbing
 
+    def _find_pieces(self) -> None:
+        """x_t is a box where it is used more than once, as in each step of a recurrence: one arrow, then several."""
+        uses: dict[Slot, int] = {}
+        for op in self.found.ops:
+            for source in op.sources:
+                if type(source) is Slot and type(source.op).__name__ == "Unstack":
+                    uses[source] = uses.get(source, 0) + 1
+        for slot, n in uses.items():
+            op = slot.op
+            if n < 2 or self._own_name(slot) or type(self.found.resolve(op.sources[0])).__name__ == "Stack":
+                continue
+            name = self.found.inputs.get(op.sources[0]) or self._name(self.found.resolve(op.sources[0]))
+            if len(name) == 1:
+                self.pieces[slot] = names.pretty(f"{name}_{{{slot.index + 1}}}")
+            else:
+                self.pieces[slot] = f"{name}[{':, ' * op.axis}{slot.index}]"  # type: ignore[attr-defined]
+
     def _is_plumbing(self, op: Op) -> bool:
-        return type(op).__name__ in PLUMBING and len(op.sources) == 1 and op not in self.ends
+        if type(op).__name__ not in PLUMBING or len(op.sources) != 1 or op in self.ends:
+            return False
+        return type(op).__name__ != "GetItem" or op.views  # with an array as its index it looks something up
 
     def _origin(self, place: Any) -> _Origin:
         place = self.found.resolve(place)
-        op = place.op if type(place) is Slot else place
+        op = self._key(place)
         passed = self.origins.get(op)
         if passed is None:
             return _Origin(place)
@@ -388,6 +415,12 @@ class _Picture:
         return names.pretty(path) if path else ""
 
     def _box(self, op: Any) -> _Box:
+        if op in self.pieces:
+            box = _Box("op", op, self.pieces[op], op.shape, op.dtype)
+            origin = self._input(op.op, 0)
+            box.inputs = [(origin.where, origin.label)]
+            box.local = True
+            return box
         if isinstance(op, Leaf):
             box = _Box("parameter", op, self._name(op) or "tensor", op.shape, op.dtype)
             box.local = op in self.paths or (bool(op.name) and op not in self.variables)
@@ -419,7 +452,9 @@ class _Picture:
             place = self.hidden.setdefault(id(array), Constant(array.shape, array.dtype))
             self.kept.append(array)
             if place not in self.boxes:
-                self.boxes[place] = _Box("input", place, self.arrays.get(id(array), name), array.shape, array.dtype)
+                self.boxes[place] = _Box(
+                    "input", place, names.pretty(self.arrays.get(id(array), name)), array.shape, array.dtype
+                )
                 self.boxes[place].local = id(array) not in self.arrays
             box.inputs.append((place, ""))
         return box
@@ -478,29 +513,30 @@ class _Picture:
         for op in self.found.ops:
             if op in self.boxes:
                 for where, _ in self.boxes[op].inputs:
-                    if not isinstance(where, Op | Slot):
-                        order.setdefault(where)
+                    if where in self.pieces:
+                        order.setdefault(self._key(self.boxes[where].inputs[0][0]))
+                    order.setdefault(self._key(where))
                 order.setdefault(op)
         for place in self.boxes:  # an output that no operation made
             order.setdefault(place)
         ids = {where: f"n{k}" for k, where in enumerate(order)}
         parts = _Parts(self)
         homes = {where: parts.of(where.scope) for where in order if isinstance(where, Op)}
-        beside: dict[Any, Any] = {}
-        for where in order:
+        for where in reversed(order):  # what uses a value comes before it
+            here = homes.setdefault(where, None)
             for place, _ in self.boxes[where].inputs:
-                if not isinstance(place, Op | Slot) and self.boxes[place].local:
-                    here = homes[where]
-                    beside[place] = parts.common(beside[place], here) if place in beside else here
+                if not isinstance(place, Op) and place in self.boxes and self.boxes[place].local:
+                    homes[place] = parts.common(homes[place], here) if place in homes else here
         nodes = []
         for where in order:
             box = self.boxes[where]
             name = box.name
             shape, dtype = box.shape, box.dtype
-            if shape is None and len(box.slots) == 1:
-                (slot,) = box.slots.values()
-                shape, dtype, name = slot.shape, slot.dtype, name or self._name(slot)
-                box.equation = box.equation or slot.equation
+            if box.slots:  # one of several outputs
+                slots = [box.slots[k] for k in sorted(box.slots)]
+                name = ", ".join(filter(None, map(self._name, slots)))
+                if len(slots) == 1:
+                    shape, dtype, box.equation = slots[0].shape, slots[0].dtype, slots[0].equation
             nodes.append(
                 Node(
                     ids[where],
@@ -508,7 +544,7 @@ class _Picture:
                     f"{name} = {box.label}" if name else box.label,
                     None if shape is None else tuple(int(n) for n in shape),
                     None if dtype is None else str(dtype),
-                    homes.get(where, beside.get(where)),
+                    homes[where],
                     type(where).__name__ if isinstance(where, Op) else "",
                     box.equation.text if box.equation else "",
                     box.output,
@@ -517,8 +553,8 @@ class _Picture:
         edges = []
         for where in order:
             for place, label in self.boxes[where].inputs:
-                source = place.op if type(place) is Slot else place
-                if type(place) is Slot and len(self.boxes[source].slots) > 1:
+                source = self._key(place)
+                if source is not place and len(self.boxes[source].slots) > 1:
                     label = self._name(place) or label or f"output {place.index}"
                 edges.append(Edge(ids[source], ids[where], label))
         return Graph(title, tuple(nodes), tuple(edges), tuple(parts.parts))
@@ -589,8 +625,13 @@ def _input_names(op: Op) -> list[str]:
 
 def _hidden(op: Op) -> list[tuple[str, Any]]:
     """Arrays that are no inputs of an operation and yet decide what it computes: tokens, targets, a condition."""
-    given = op.static if isinstance(op, FusedOp) else vars(op)
-    skip = ("kept", "inputs", "tape", "grad", "constants", "sources", "dtype")
-    return [
-        (name, x) for name, x in given.items() if name not in skip and hasattr(x, "dtype") and getattr(x, "shape", ())
-    ]
+    given = dict(op.static) if isinstance(op, FusedOp) else {key: x for key, x in vars(op).items() if key not in _OWN}
+    index = given.pop("index", None)
+    if isinstance(index, tuple):
+        given |= {f"index {k}": part for k, part in enumerate(index)}
+    elif index is not None:
+        given["indices"] = index
+    return [(name, x) for name, x in given.items() if hasattr(x, "dtype") and getattr(x, "shape", ())]
+
+
+_OWN = ("kept", "inputs", "tape", "grad", "constants", "sources", "dtype", "outputs", "number", "scope", "shape")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from . import render
 from .dot import dot, tooltip
 from .layout import Box, Curve, Point, layout
-from .style import EDGE, PARTS, SIZES, STYLES, lines, text_width
+from .style import EDGE, PARTS, SIZES, STYLES, is_round, lines, node_size, text_width
 from .value import Graph, Node
 
 MARGIN = 8.0
@@ -126,13 +126,14 @@ def scene(graph: Graph) -> Scene:
     def moved_box(box: Box) -> Box:
         return Box(box.x + dx, box.y + dy, box.width, box.height)
 
+    front: list[Shape | Words] = []  # what no line may cross
     for part in graph.parts:
         box, style = moved_box(place.parts[part.id]), PARTS[part.kind]
         # Smaller than the room that it was given: it is bold, and its font may be wider than Graphviz thought.
         corner = (box.x - box.width / 2 + 9, box.y - box.height / 2 + 18)
-        label = Words(*corner, part.label, SIZES.part * 0.8, "#444444", "start", True)
+        front.append(Words(*corner, part.label, SIZES.part * 0.8, "#444444", "start", True, True))
         frame = _rectangle(box, 8, style.fill, style.line, 1.0, "dashed" in style.style)
-        groups.append(Group("part", part.id, part.note or part.label, [frame, label]))
+        groups.append(Group("part", part.id, part.note or part.label, [frame]))
     for k, (curves, _) in enumerate(place.edges):
         items: list[Shape | Words] = []
         for curve in curves:
@@ -140,12 +141,12 @@ def scene(graph: Graph) -> Scene:
         groups.append(Group("edge", f"e{k}", "", items))
     for node in graph.nodes:
         groups.append(Group("node", node.id, tooltip(node), _box(node, moved_box(place.nodes[node.id]))))
-    for k, (_, at) in enumerate(place.edges):  # in front, so that no line crosses them
-        text = graph.edges[k].label
-        if at is not None and text:
+    for edge, (_, at) in zip(graph.edges, place.edges, strict=True):
+        if at is not None and edge.label:
             x, low = moved(at)
-            items = [Words(x, low + SIZES.edge * 0.35, text, SIZES.edge, EDGE.text, halo=True)]
-            groups.append(Group("label", f"l{k}", "", items))
+            front.append(Words(x, low + SIZES.edge * 0.35, edge.label, SIZES.edge, EDGE.text, halo=True))
+    if front:
+        groups.append(Group("labels", "labels", "", front))
     return Scene(wide, place.height + y + MARGIN, groups)
 
 
@@ -154,13 +155,13 @@ def _box(node: Node, box: Box) -> list[Shape | Words]:
     fill, line, pen = style.fill, style.line, 1.2
     if node.output:
         fill, line, pen = STYLES["output"].fill, STYLES["output"].line, 2.4
-    round_ = style.shape == "ellipse" or box.width == box.height
     corner = 9.0 if "rounded" in style.style else 0.0
     items: list[Shape | Words] = []
+    box = Box(box.x, box.y, *(72 * size for size in node_size(node)))  # Graphviz counts the second border in
     if style.double:
         outer = Box(box.x, box.y, box.width + 8, box.height + 8)
         items.append(_rectangle(outer, corner + 3, "#FFFFFF", line, pen))
-    if round_:
+    if style.shape == "ellipse" or is_round(node):
         items.append(_ellipse(box, fill, line, pen))
     else:
         items.append(_rectangle(box, corner, fill, line, pen, "dashed" in style.style))
@@ -342,4 +343,3 @@ def _paint(drawn: Scene, figure: Any, form: str) -> bytes:
         metadata = {"Software": None} if form == "png" else {"CreationDate": None, "Producer": None, "Creator": None}
         figure.savefig(out, format=form, dpi=144, facecolor="white", metadata=metadata)
     return out.getvalue()
-

@@ -8,7 +8,6 @@ from typing import Any
 
 from ..core import FusedOp, Op, Tensor
 from ..core.equations import unicode
-from ..core.tensor import Constant
 from ..nn import Module
 
 OPS = {
@@ -85,6 +84,12 @@ def op_label(op: Op) -> str:
             return f"{number(left)} {label}"
         if isinstance(right, int | float):
             return f"{label} {number(right)}"
+    if kind == "GetItem":
+        return index_label(op.index) if op.views else "take"  # type: ignore[attr-defined]
+    if kind == "AsType":
+        return f"to {op.dtype}"
+    if isinstance(op, FusedOp):  # such as: LSTM sequence, reverse
+        return ", ".join([label, *(key for key, x in op.static.items() if x is True)])
     axis = getattr(op, "axis", None)
     if kind in ("Sum", "Max", "Min", "LogSumExp", "Concatenate") and axis is not None:
         axes = ", ".join(map(number, axis if isinstance(axis, tuple) else (axis,)))
@@ -97,7 +102,7 @@ def op_label(op: Op) -> str:
 
 def matches(op: FusedOp, wanted: Iterable[str]) -> bool:
     """Whether one of the words asked for names this fused op: "lstm", "lstm_sequence", "LSTM sequence", "softmax"."""
-    names = {plain(text) for text in (type(op).__name__, op.kernel, op_label(op), words(type(op).__name__))}
+    names = {plain(text) for text in (type(op).__name__, op.kernel, op_label(op))}
     names |= {name.removesuffix("sequence") for name in names}
     return any(plain(word) in names for word in wanted)
 
@@ -159,7 +164,3 @@ def index_label(index: Any) -> str:
         else:
             shown.append("·")
     return f"[{', '.join(shown)}]"
-
-
-def constant_name(where: Constant) -> str:
-    return pretty(where.name) if where.name else ""

@@ -129,7 +129,7 @@ def _table(table: Table) -> str:
     for row in table.rows:
         cells = [html.escape(str(cell)) for cell in row]
         rest = "".join(f"<td>{cell}</td>" for cell in cells[1:])
-        rows.append(f'<tr><td>{cells[0] if cells else ""}</td>{rest}</tr>')
+        rows.append(f"<tr><td>{cells[0] if cells else ''}</td>{rest}</tr>")
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody>\n</table>"
 
 
