@@ -11,7 +11,7 @@ from ..core.random import numpy_generator
 from ..core.tensor import mark_written
 
 if TYPE_CHECKING:
-    from .recurrent import LSTM
+    from .module import Module
 
 
 def uniform(p: Parameter, low: float, high: float) -> None:
@@ -75,11 +75,11 @@ def orthogonal(p: Parameter, gain: float = 1.0) -> None:
     _fill(p, gain * np.concatenate(drawn))
 
 
-def lstm_forget_bias(lstm: "LSTM", value: float = 1.0) -> None:
+def lstm_forget_bias(lstm: "Module", value: float = 1.0) -> None:
     """Set b_f of every layer and direction, so that an untrained LSTM remembers (Jozefowicz et al., 2015)."""
-    H = lstm.hidden_size
     for name, p in lstm.named_parameters():
         if name.startswith("bias"):
+            H = p.size // 4  # gates stand in the order i, f, c, o
             p.data[H : 2 * H] = value if name.startswith("bias_ih") else 0
             mark_written(p)
 

@@ -46,8 +46,9 @@ from .linalg import einsum, linear, matmul, outer
 from .loss import binary_cross_entropy_with_logits, cross_entropy, kl_div, mse_loss
 from .normalization import layer_norm, rms_norm
 from .recurrent import LSTMState, LSTMStep, lstm, lstm_gates, lstm_step, scan
-from .reduce import argmax, broadcast_to, cumsum, logsumexp, max, mean, min, prod, std, sum, var
+from .reduce import argmax, cumsum, logsumexp, max, mean, min, prod, std, sum, var
 from .shape import (
+    broadcast_to,
     concatenate,
     expand_dims,
     flip,

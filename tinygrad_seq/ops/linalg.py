@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from ..core import FusedOp, Op
-from .reduce import broadcast_to, sum
-from .shape import expand_dims, squeeze
+from .reduce import sum
+from .shape import broadcast_to, expand_dims, squeeze
 
 
 class MatMul(Op):

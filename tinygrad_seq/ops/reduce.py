@@ -5,8 +5,8 @@ from typing import Any
 
 from ..core import Op, Tensor, value
 from ..core.op import explain
-from .elementwise import Elementwise, astype, exp, sqrt
-from .shape import Axis, axes_of, concatenate
+from .elementwise import astype, exp, sqrt
+from .shape import Axis, axes_of, broadcast_to, concatenate
 
 
 def keep(x: Any, axis: Axis, ndim: int) -> Any:
@@ -29,19 +29,6 @@ class Sum(Op):
     def backward(self, g: Any) -> Any:
         shape = self.sources[0].shape
         return broadcast_to(keep(g, self.axis, len(shape)), shape)
-
-
-class BroadcastTo(Elementwise):
-    views = True
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.to = shape
-
-    def forward(self, be: Any, x: Any) -> Any:
-        return be.xp.broadcast_to(x, self.to)
-
-    def backward(self, g: Any) -> Any:
-        return g
 
 
 class Extreme(Op):
@@ -102,11 +89,6 @@ class CumSum(Op):
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Σ x along the axis, several axes, or all of them (None)."""
     return Sum(axis, keepdims)(x)
-
-
-def broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
-    """x stretched to `shape`, as NumPy broadcasts."""
-    return BroadcastTo(tuple(shape))(x)
 
 
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:

@@ -62,6 +62,20 @@ class SwapAxes(Op):
         return g.swapaxes(self.axis1, self.axis2)
 
 
+class BroadcastTo(Op):
+    broadcasts = True
+    views = True
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.to = shape
+
+    def forward(self, be: Any, x: Any) -> Any:
+        return be.xp.broadcast_to(x, self.to)
+
+    def backward(self, g: Any) -> Any:
+        return g
+
+
 class Concatenate(Op):
     """Pieces end to end along an axis; the pair of Split."""
 
@@ -184,6 +198,11 @@ def squeeze(x: Any, axis: Axis = None) -> Any:
     return reshape(x, tuple(n for a, n in enumerate(x.shape) if a not in axes))
 
 
+def broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
+    """x stretched to `shape`, as NumPy broadcasts."""
+    return BroadcastTo(tuple(shape))(x)
+
+
 def concatenate(xs: Sequence[Any], axis: int = 0) -> Any:
     """Tensors end to end along an axis; their other axes are equal."""
     return Concatenate(axis)(*_several("concatenate", xs))
@@ -249,8 +268,6 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Any:
     shape = (1,) * (len(counts) - x.ndim) + tuple(x.shape)
     counts = (1,) * (len(shape) - len(counts)) + counts
     between = x.reshape(tuple(n for size in shape for n in (1, size)))
-    from .reduce import broadcast_to
-
     wide = broadcast_to(between, tuple(n for pair in zip(counts, shape, strict=True) for n in pair))
     return wide.reshape(tuple(math.prod(pair) for pair in zip(counts, shape, strict=True)))
 

@@ -631,7 +631,7 @@ def _hidden(op: Op) -> list[tuple[str, Any]]:
         given |= {f"index {k}": part for k, part in enumerate(index)}
     elif index is not None:
         given["indices"] = index
-    return [(name, x) for name, x in given.items() if hasattr(x, "dtype") and getattr(x, "shape", ())]
+    return [(name, x) for name, x in given.items() if hasattr(x, "dtype") and getattr(x, "shape", None)]
 
 
 _OWN = ("kept", "inputs", "tape", "grad", "constants", "sources", "dtype", "outputs", "number", "scope", "shape")

@@ -67,8 +67,8 @@ class Graph:
     >>> w = ts.tensor([1.0, 2.0], requires_grad=True)
     >>> loss = (w * w).sum()
     >>> print(ts.graph(loss))
-    0  w            (2,)  parameter
-    1  × (0, 0)     (2,)
+    0  w             (2,)  parameter
+    1  ⊙ (0, 0)      (2,)
     2  loss = Σ (1)  ()  output
     """
 
@@ -288,8 +288,10 @@ def without_empty_parts(graph: Graph) -> Graph:
 def join_steps(graph: Graph) -> Graph:
     """The picture with one frame instead of two where a time step holds an equation block and nothing else."""
     inside: dict[str | None, list[Node | Part]] = {}
-    for item in (*graph.parts, *graph.nodes):
-        inside.setdefault(item.parent if isinstance(item, Part) else item.part, []).append(item)
+    for part in graph.parts:
+        inside.setdefault(part.parent, []).append(part)
+    for node in graph.nodes:
+        inside.setdefault(node.part, []).append(node)
     joined: dict[str | None, Part] = {}  # the id of an inner part -> the step around it
     labels: dict[str, tuple[str, str]] = {}
     for part in graph.parts:
