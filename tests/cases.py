@@ -205,8 +205,7 @@ for variant, kind, run in [
 
 row("pow", given([0.0, -1.0, 2.0]), lambda x: x**2, lambda x: x**2, "x ** 2 at 0")
 row("pow", given([0.0, -1.0, 2.0]), lambda x: x**3, lambda x: x**3, "x ** 3 at 0")
-# One input is a constant, an array beside a tensor.
-row("mul", any_(2, 3), lambda x: x * x.detach(), lambda x: x * x, "a constant", order=0)
+row("mul", any_(2, 3), lambda x: x * (x.detach() * 0 + 2), lambda x: x * 2, "a constant")
 row("maximum", given([1.0, 2.0]), lambda x: ops.maximum(x, 1.5), lambda x: np.maximum(x, 1.5), "a number")
 row("minimum", given([1.0, 2.0]), lambda x: ops.minimum(1.5, x), lambda x: np.minimum(1.5, x), "a number")
 row(

@@ -205,9 +205,9 @@ def test_every_function_has_a_row() -> None:
 def test_every_operation_is_exercised() -> None:
     found: set[type[Op]] = set()
     for row in TABLE:
-        xs = tensors(row, HOME)
-        found |= nodes([y for y in run(row, HOME, xs) if y.requires_grad])
         if row.order:
+            xs = tensors(row, HOME)
+            found |= nodes([y for y in run(row, HOME, xs) if y.requires_grad])
             found |= nodes(gradients(row, HOME, xs, create_graph=True))
     missing = {kind.__name__ for kind in kinds()} - {kind.__name__ for kind in found} - set(ELSEWHERE)
     assert not missing, f"no row in tests/cases.py applies {sorted(missing)}"

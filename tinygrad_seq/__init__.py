@@ -8,7 +8,10 @@ from .core import Parameter, Tensor, definitions, equations, grad, no_grad, tens
 from .core.random import seed
 
 if TYPE_CHECKING:
-    from . import data, models, testing, train, viz
+    import tinygrad_seq.models as models
+    import tinygrad_seq.testing as testing
+
+    from . import data, train, viz
     from .viz import graph
 
 __version__ = "0.1.0"

@@ -195,10 +195,11 @@ class _Check:
                 wrong = _far(b, a, 1e-9)
                 if wrong.any():
                     raise AssertionError(
-                        f"{self.what}, order {k}: the gradient of {self.called(i)} is another with "
-                        f"create_graph=True, in {wrong.sum()} of {wrong.size} elements\n  {_worst(b, a, 'with it', 'without')}\n"
-                        "  likely: a kernel's backward that is not the derivative of its definition, or an array hidden "
-                        "on self that backward uses in only one of the two"
+                        f"{self.what}, order {k}: the gradient of {self.called(i)} is another with create_graph=True, "
+                        f"in {wrong.sum()} of {wrong.size} elements{_where(wrong)}\n"
+                        f"  {_worst(b, a, 'with it', 'without')}\n"
+                        "  likely: a kernel whose backward is not the derivative of its definition, or an array hidden "
+                        "on self, or a branch on the kind of g"
                     )
 
             def below(arrays: Sequence[Any], k: int = k) -> Arrays:

@@ -1,4 +1,4 @@
-"""`tinygrad-seq demo` on real text, shorter than a person runs it: it must beat the count tables, and leave everything."""
+"""`tinygrad-seq demo` on real text, shorter than a person runs it: it beats the count tables, and leaves everything."""
 
 import os
 import re

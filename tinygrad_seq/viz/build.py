@@ -19,7 +19,7 @@ from ..core.state import Scope, setting
 from ..core.tensor import Constant, next_number
 from ..nn import Module
 from . import names
-from .value import Edge, Graph, Node, Part, fold_steps, fold_to, join_steps
+from .value import Edge, Graph, Node, Part, fold_steps, fold_to_fit, join_steps
 
 # These move elements about without computing anything: an arrow says enough.
 PLUMBING = {
@@ -27,6 +27,7 @@ PLUMBING = {
     "ToDevice",
 }  # fmt: skip
 MOST = 400  # boxes that a picture has; more are folded
+HARDEST = 3000  # rows that all arrows run over together: about a second of Graphviz; 5000 are six
 WIDEST_SUM = 8  # terms that one + takes
 
 
@@ -64,7 +65,7 @@ def build(value: Any, variables: Mapping[str, Any], *, open: Any = (), title: st
     outputs = _tensors(value)
     found = _Ops([_place(t) for t in outputs], open)
     picture = _Picture(found, variables).draw("" if title is None else names.clean(title))
-    return fold_to(fold_steps(join_steps(picture)), MOST)
+    return fold_to_fit(fold_steps(join_steps(picture)), MOST, HARDEST)
 
 
 def _tensors(value: Any) -> list[Tensor]:
@@ -603,7 +604,8 @@ class _Parts:
             return names.clean(owner.name), "equations"
         if isinstance(owner, FusedOp):
             return names.op_label(owner), "opened"
-        return names.clean(owner), "step"
+        label = names.clean(owner)
+        return label, "step" if label[-1:].isdigit() else "named"
 
     @staticmethod
     def _note(owner: Any) -> str:

@@ -50,6 +50,7 @@ PARTS = {
     "module": Style("#F8F8F6", "#A9A9A0", style="rounded,filled"),
     "equations": Style("#FFFFFF", "#33658A", style="rounded,filled,dashed"),
     "step": Style("#FFFFFF", "#A9A9A0", style="rounded,filled"),
+    "named": Style("#FFFFFF", "#A9A9A0", style="rounded,filled"),
     "opened": Style("#EEF5FB", "#0B4F80", style="rounded,filled"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -45,7 +46,7 @@ class Part:
 
     id: str
     label: str  # "lstm: LSTM"
-    kind: str  # "module", "equations", "step" or "opened"
+    kind: str  # "module", "equations", "step" (its label has a number), "opened" or "named"
     parent: str | None = None
     note: str = ""  # where it stands in the source, for a tooltip
 
@@ -316,13 +317,13 @@ def join_steps(graph: Graph) -> Graph:
 
 def fold_steps(graph: Graph, first: int = 1, last: int = 1) -> Graph:
     """The picture with the middle of each run of more than `first + last + 1` time steps drawn as one box."""
-    runs: dict[str | None, list[Part]] = {}
+    runs: dict[tuple[str | None, str], list[Part]] = {}
     for part in graph.parts:
-        if part.kind == "step":
-            runs.setdefault(part.parent, []).append(part)
+        if part.kind == "step":  # the labels of one run differ in a number
+            runs.setdefault((part.parent, re.sub(r"\d+", "", part.label)), []).append(part)
     top: dict[str, str] = {}  # a part that is folded away -> the outermost such part
     groups: dict[str, tuple[list[str], str, str | None]] = {}
-    for parent, steps in runs.items():
+    for (parent, _), steps in runs.items():
         middle = steps[first : len(steps) - last]
         if len(middle) < 2:
             continue
@@ -362,3 +363,23 @@ def fold_to(graph: Graph, most: int) -> Graph:
     middle = [node.id for node in graph.nodes[before : len(graph.nodes) - after]]
     n = sum(node.count for node in graph.nodes[before : len(graph.nodes) - after])
     return fold(graph, [(middle, f"… {n:,} boxes …", None)])
+
+
+def effort(graph: Graph) -> int:
+    """How hard a layout in rows is: over how many rows all arrows run, together."""
+    rows = {node.id: 0 for node in graph.nodes}
+    sources: dict[str, list[str]] = {}
+    for edge in graph.edges:
+        sources.setdefault(edge.target, []).append(edge.source)
+    for node in graph.nodes:
+        rows[node.id] = 1 + max((rows[name] for name in sources.get(node.id, ())), default=-1)
+    spans = sum(abs(rows[edge.target] - rows[edge.source]) for edge in graph.edges)
+    return spans * (2 if any(edge.label for edge in graph.edges) else 1)  # labels stand in rows of their own
+
+
+def fold_to_fit(graph: Graph, most: int, hardest: int) -> Graph:
+    """The picture with at most `most` boxes, and fewer where its layout would take Graphviz too long."""
+    graph = fold_to(graph, most)
+    while effort(graph) > hardest and len(graph.nodes) > 20:
+        graph = fold_to(graph, len(graph.nodes) * 3 // 4)
+    return graph

@@ -1,0 +1,17 @@
+"""Make the pictures of README.md and docs/ anew: python docs/make_images.py"""
+
+from pathlib import Path
+
+import tinygrad_seq as ts
+
+IMAGES = Path(__file__).resolve().parent / "images"
+
+
+def main() -> None:
+    IMAGES.mkdir(exist_ok=True)
+    ts.seed(0)
+    ts.viz.lstm_step_graph(ts.nn.LSTM(3, 5)).save(IMAGES / "lstm_step.svg")
+
+
+if __name__ == "__main__":
+    main()
