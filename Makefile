@@ -6,7 +6,7 @@ PY = $(VENV)/bin/python
 PIP = $(PY) -m pip --disable-pip-version-check install --quiet
 METADATA = setup.cfg pyproject.toml
 # The version is exact, because the tests replace CuPy's CUDA calls by host ones.
-CUPY = cupy-cuda13x==14.2.0 nvidia-cuda-runtime nvidia-cuda-crt ml_dtypes
+CUPY = cupy-cuda13x==14.2.0 nvidia-cuda-runtime nvidia-cuda-crt ml_dtypes pytest-xdist
 
 export PYTHON
 

@@ -13,7 +13,7 @@ import numpy as np
 class NGramConfig:
     """The sizes of an n-gram model.
 
-    Arguments:
+    Args:
         vocab_size: V, the number of symbols; ids are 0 … V-1.
         order: n, the length of the counted stretches: 1 unigram, 2 bigram, 3 trigram. The model sees n-1 symbols back.
 
@@ -66,7 +66,7 @@ class NGram:
     The first symbol of a sequence is given, never predicted, as in `tinygrad_seq.data.LanguageModelStream`; the next
     ones, which have less than n-1 symbols before them, are predicted by the lower orders.
 
-    Arguments:
+    Args:
         config: the sizes.
 
     Attributes:

@@ -628,6 +628,14 @@ row(
     "padding",
     corner=[[1, 1], [0, 0], [1, 1]],
 )
+row(
+    "embedding",
+    (any_(3, 2), given(np.array([1, 0, 2, 1]))),
+    lambda E, i: ops.embedding(E, i, -1),
+    lambda E, i: E[i],
+    "padding from the end",
+    corner=[[1, 1], [2, 2], [0, 0]],
+)
 
 # -- products
 
@@ -954,9 +962,10 @@ def scanned(x: Any, s: Any, **options: Any) -> Any:
 def scanned_by_hand(x: Array, s: Array, reverse: bool = False, lengths: Any = None) -> tuple[Array, ...]:
     out = np.zeros_like(x)
     for t in reversed(range(x.shape[1])) if reverse else range(x.shape[1]):
-        runs = np.full(len(x), True) if lengths is None else t < lengths
-        s = np.where(runs[:, None], np.tanh(s + x[:, t]), s)
-        out[:, t] = s * runs[:, None]
+        runs = np.full(len(x), True) if lengths is None else t < np.asarray(lengths)
+        runs = runs.reshape(-1, *[1] * (s.ndim - 1))
+        s = np.where(runs, np.tanh(s + x[:, t]), s)
+        out[:, t] = s * runs
     return out, s
 
 
@@ -976,6 +985,14 @@ row(
     "lengths",
 )
 row("scan", (any_(1, 1, 2), any_(1, 2)), scanned, scanned_by_hand)
+for shape in ((), (2,), (2, 3)):  # a state of other ranks than (B, H)
+    row(
+        "scan",
+        (any_(2, 3, *shape), any_(2, *shape)),
+        using(scanned, lengths=[3, 1]),
+        using(scanned_by_hand, lengths=[3, 1]),
+        "a list of lengths",
+    )
 
 
 def rows() -> Iterator[Row]:

@@ -40,6 +40,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """In each worker of `make test-cupy`: the real CuPy on the CPU, before anything imports it."""
+    if "cupy" in (config.getoption("--backend") or []) and hasattr(config, "workerinput"):
+        from gpu.hostcuda import hostcuda
+
+        hostcuda.install()
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     asked = metafunc.config.getoption("--backend") or ["numpy", "strict"]
     for name, chosen in (("backend", asked), ("device", [each for each in asked if each != "numpy"])):

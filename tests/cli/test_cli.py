@@ -82,6 +82,12 @@ def test_bad_texts_end_in_one_line(tmp_path: Path, content: bytes | None, words:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_file_in_the_place_of_the_folder(text: Path, tmp_path: Path) -> None:
+    result = run("train", "char-lm", "--data", text, "--out", text, "--steps", 5, "--hidden", 8)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: --out is a folder") and "step" not in result.stdout
+
+
 def test_an_unknown_device_and_one_that_is_not_there(text: Path, tmp_path: Path) -> None:
     for device in ("tpu", "cuda"):
         result = run("train", "char-lm", "--data", text, "--out", tmp_path / "run", "--device", device,

@@ -112,6 +112,21 @@ def test_a_given_gradient_may_be_a_list_an_array_or_a_tensor() -> None:
         np.testing.assert_array_equal(x.grad.data, [6, 16])
 
 
+def test_a_given_gradient_of_one_element() -> None:
+    for given in ([2.0], np.array([2.0])):
+        x = leaf(3.0)
+        (x * x).backward(given)
+        assert x.grad.data.tolist() == [12.0]
+
+
+def test_a_given_gradient_takes_the_dtype_of_its_tensor() -> None:
+    x = ts.tensor([[1.0, 2.0]], requires_grad=True)
+    y = ts.ops.layer_norm(x * 2)
+    y.retain_grad()
+    y.backward(np.ones((1, 2), int))
+    assert y.grad.dtype == x.grad.dtype == np.float32
+
+
 def test_leaves_keep_their_dtype() -> None:
     w = ts.tensor([1.0, 2.0], requires_grad=True)
     (w * np.array([1.0, 2.0])).sum().backward()  # the model went on in float64

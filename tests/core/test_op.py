@@ -148,7 +148,7 @@ def test_a_fused_op_names_its_inputs_too() -> None:
         def definition(self, x: Any, axis: int) -> Any:
             return x
 
-    with pytest.raises(ValueError, match=r"^Fails of 0 \(2, 3\) float64: "):
+    with pytest.raises(ValueError, match=r"^Fails of x \(2, 3\) float64: "):
         Fails(axis=7)(ts.tensor(np.ones((2, 3))))
 
 

@@ -66,3 +66,10 @@ def test_a_negative_or_huge_seed_is_fine() -> None:
     for n in (-1, 2**80, 0):
         ts.seed(n)
         assert 0 <= random.next_key() < 2**64
+
+
+def test_an_integer_of_numpy_is_one() -> None:
+    ts.seed(np.int64(-3))
+    first = random.next_key()
+    ts.seed(-3)
+    assert random.next_key() == first

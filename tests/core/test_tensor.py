@@ -227,3 +227,14 @@ def test_deepcopy() -> None:
     assert not copy.deepcopy(ts.tensor([1])).requires_grad
     with pytest.raises(ValueError, match="only leaves and constants can be copied deeply"):
         copy.deepcopy(t * 2)
+
+
+def test_a_parameter_is_made_of_what_tensors_are_made_of() -> None:
+    array = np.ones(2)
+    for data in ([1.0, 1.0], array, ts.tensor([1.0, 1.0]), ts.Parameter(array)):
+        p = ts.Parameter(data)
+        assert type(p.data) is np.ndarray and p.data is not array
+        (p * 2).sum().backward()
+        assert p.grad.tolist() == [2, 2]
+    with pytest.raises(TypeError, match="only floating-point tensors have gradients, got int64"):
+        ts.Parameter([1, 2])

@@ -1,7 +1,8 @@
 """Run the project's GPU code with the real CuPy wheel, on the CPU: what `make test-cupy` runs.
 
 First the comparison of the stand-in with CuPy (`difftest.py`), then hostcuda's own check, then the table of ops
-(`tests/test_cases.py`) with `--backend=cupy`.  One process for all: hostcuda must be installed before `import cupy`.
+(`tests/test_cases.py`) with `--backend=cupy`. hostcuda must be installed before `import cupy`, so this is a process of
+its own.
 
     python tests/gpu/run_real_cupy.py [further arguments for pytest]
 """
@@ -23,7 +24,7 @@ def main(arguments: list[str]) -> int:
     sys.path.insert(0, str(TESTS))
 
     from gpu import difftest  # installs hostcuda when imported
-    from gpu.hostcuda import hostcuda, selfcheck
+    from gpu.hostcuda import selfcheck
 
     differs = difftest.main()
     selfcheck.main(difftest.REAL)
@@ -33,10 +34,11 @@ def main(arguments: list[str]) -> int:
         return differs
     import pytest
 
-    result = pytest.main(["-q", "-p", "no:cacheprovider", "--backend=cupy", *arguments, str(CASES)])
-    print(f"hostcuda: {difftest.REAL.counters.snap()}")
-    print(f"kernels: {hostcuda.compile_stats['gxx']} compiled, {hostcuda.compile_stats['cached']} from the cache")
-    return int(result) or differs
+    # Two workers, each with hostcuda of its own (tests/conftest.py): nearly all the time goes to g++, a kernel at a time.
+    return (
+        int(pytest.main(["-q", "-p", "no:cacheprovider", "-n", "2", "--backend=cupy", *arguments, str(CASES)]))
+        or differs
+    )
 
 
 if __name__ == "__main__":

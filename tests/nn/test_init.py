@@ -128,3 +128,9 @@ def test_a_dtype_and_a_seed_are_kept() -> None:
     init.uniform(p, 0, 1)
     assert p.dtype == np.float64
     np.testing.assert_array_equal(p.data, first)
+
+
+def test_the_forget_bias_of_no_lstm() -> None:
+    for module in (ts.nn.Linear(2, 8), ts.nn.Sequential(LSTM(2, 3))):
+        with pytest.raises(ValueError, match="lstm_forget_bias: expected an LSTM, got"):
+            init.lstm_forget_bias(module)

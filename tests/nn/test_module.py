@@ -83,6 +83,7 @@ def test_a_part_that_knows_its_whole() -> None:
     assert list(whole.state_dict()) == ["part.weight", "part.bias"]
     assert len(list(whole.named_modules())) == 2
     assert not whole.eval().part.training
+    assert "whole: Module(…)" in repr(whole)
 
 
 def test_attributes_are_seen_as_they_change() -> None:

@@ -33,6 +33,15 @@ WRONG: dict[str, tuple[type[Exception], Callable[[], Any], list[str]]] = {
     "matmul": (ValueError, lambda: A @ B, ["MatMul", "a (2, 3)", "b (4, 5)"]),
     "matmul of a vector": (ValueError, lambda: V @ B, ["MatMul", "(4, 5)", "3"]),
     "matmul of a number": (ValueError, lambda: A @ ONE, ["matmul", "at least one axis", "(2, 3)", "()"]),
+    "matmul of a Python number": (ValueError, lambda: A @ 2, ["matmul", "at least one axis", "(2, 3)", "()"]),
+    "softmax of a number": (ValueError, lambda: ops.softmax(ONE), ["softmax", "at least one axis", "()"]),
+    "log_softmax of a number": (ValueError, lambda: ops.log_softmax(ONE), ["log_softmax", "at least one axis", "()"]),
+    "cumsum of a number": (ValueError, lambda: ops.cumsum(ONE, 0), ["cumsum", "at least one axis", "()"]),
+    "embedding's padding": (ValueError, lambda: ops.embedding(A, IDS - 1, padding_idx=2), ["padding_idx", "2 rows"]),
+    "astype": (TypeError, lambda: ops.astype(A, "complex64"), ["astype", "floating-point", "complex64"]),
+    "to a dtype that tensors do not have": (TypeError, lambda: A.to("S1"), ["astype", "S1"]),
+    "to nothing": (TypeError, lambda: A.to(None), ["a device or a dtype", "None"]),
+    "a model to nothing": (TypeError, lambda: ts.nn.Linear(1, 1).to(None), ["a device or a dtype", "None"]),
     "outer": (ValueError, lambda: ops.outer(A, V), ["outer", "two vectors", "(2, 3)", "(3,)"]),
     "linear": (ValueError, lambda: ops.linear(A, B), ["linear: y = x Wᵀ", "x (2, 3)", "W (4, 5)"]),
     "linear's bias": (ValueError, lambda: ops.linear(A, ts.tensor(np.ones((4, 3))), V), ["b (3,)", "W's first, 4"]),
@@ -271,6 +280,10 @@ def test_devices_do_not_mix(device: Place) -> None:
                 run(a, b)
             for word in ("different devices", "on cpu", "on cuda:0", ".to(device)"):
                 assert word in str(caught.value)
+    there.requires_grad = True
+    for gradient in (here, here.data):
+        message = _message(lambda: (there * 2).backward(gradient))  # noqa: B023
+        assert "on cuda:0, its gradient on cpu, different devices" in message
     assert re.search(r"Add: .* a \(2, 3\) on cpu, b \(2, 3\) on cuda:0", _message(lambda: here + there))
 
 

@@ -175,3 +175,30 @@ def test_losses_of_whole_targets_stay_in_the_dtype_of_the_input(backend: Place) 
     for targets in (backend.tensor([1, 0]), backend.tensor([True, False])):
         assert ops.binary_cross_entropy_with_logits(x, targets).dtype == np.float32
         assert ops.mse_loss(x, targets).dtype == np.float32
+
+
+def test_means_of_float16_do_not_overflow(backend: Place) -> None:
+    x = backend.tensor(np.ones((70_000, 2), np.float16), requires_grad=True)
+    targets = backend.tensor(np.zeros(70_000, int))
+    weight = backend.tensor(np.ones(2, np.float16))
+    for y, expected in (
+        (ops.mean(x), 1),
+        (ops.mse_loss(x, 0 * x), 1),
+        (ops.cross_entropy(x, targets), np.log(2)),
+        (ops.cross_entropy(x, targets, weight=weight), np.log(2)),
+    ):
+        assert y.dtype == ts.grad(y, x).dtype == np.float16
+        assert backend.host(y) == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_number_to_the_power_of_a_tensor_where_there_is_no_derivative(backend: Place) -> None:
+    for base in (0, -2, 0.0):
+        x = backend.tensor([2.0], requires_grad=True)
+        assert np.isnan(backend.host(ts.grad((base**x).sum(), x))).all(), "as with a tensor for a base"
+
+
+def test_a_list_is_a_matrix() -> None:
+    x = ts.tensor([[1.0], [2.0]], requires_grad=True)
+    y = [[1.0, 2.0]] @ x
+    assert y.tolist() == [[5.0]] and y.dtype == np.float64, "as NumPy has it"
+    assert (x.T @ [[1.0], [2.0]]).tolist() == [[5.0]]

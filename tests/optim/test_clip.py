@@ -88,3 +88,11 @@ def test_errors(clip: object) -> None:
         clip(params([1.0]), 0)
     with pytest.raises(ValueError, match=f"{clip.__name__}: no parameter has a gradient: call backward first"):
         clip(params(None), 1.0)
+
+
+def test_one_tensor_alone() -> None:
+    w = ts.tensor([3.0, 4.0], requires_grad=True)
+    (w * w / 2).sum().backward()
+    assert clip_grad_norm(w, 1.0).item() == 5
+    clip_grad_value(w, 0.1)
+    assert w.grad.tolist() == pytest.approx([0.1, 0.1])

@@ -305,6 +305,12 @@ def test_wrong_parameters() -> None:
         optim.Adam([])
     with pytest.raises(TypeError, match="Adam: expected tensors with requires_grad=True, got tensor"):
         optim.Adam([ts.tensor([1.0])])
+    with pytest.raises(TypeError, match=r"SGD: expected a list of tensors, got one: pass \[tensor\]"):
+        optim.SGD(w)
+    with pytest.raises(TypeError, match="SGD: expected leaves, got what an op made"):
+        optim.SGD([w * 2])
+    with pytest.raises(ValueError, match="SGD: group 1 has no parameters"):
+        optim.SGD([{"params": [w]}, {"params": []}])
     with pytest.raises(TypeError, match="SGD: expected tensors with requires_grad=True, got array"):
         optim.SGD([np.ones(2)])
     with pytest.raises(ValueError, match="SGD: a parameter is given twice"):

@@ -100,10 +100,33 @@ def test_a_truncated_checkpoint(tmp_path: Path) -> None:
         new_trainer().resume(tmp_path)
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"evaluate_every": 0}, {"evaluate_every": 25, "report_every": 10}])
+WRONG = [{"steps": 0}, {"evaluate_every": 0}, {"checkpoint_every": 0}, {"evaluate_every": 25, "report_every": 10}]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_impossible_numbers(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="Trainer: "):
         new_trainer(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_between_reports_holds_every_loss(tmp_path: Path) -> None:
+    whole = new_trainer(tmp_path, checkpoint_every=7, report_every=5, evaluate_every=5).run()
+    again = new_trainer()
+    again.resume(tmp_path / "checkpoints" / "step-000014")
+    assert again.history.loss == whole.loss[:14]
+
+
+def test_resuming_with_nothing_left_to_do_evaluates(tmp_path: Path) -> None:
+    new_trainer(tmp_path, checkpoint_every=7).run()
+    again = new_trainer(steps=10)
+    again.resume(tmp_path / "checkpoints" / "step-000014")
+    assert again.history.validation == []
+    assert again.run().validation == [(14, again.task.evaluate())]
+
+
+def test_too_little_to_judge_by() -> None:
+    with pytest.raises(ValueError, match="held-out text of at least 2 symbols, got 1"):
+        LanguageModelTask(new_trainer().task.model, IDS, IDS[:1], batch_size=4, num_steps=10)
 
 
 def test_no_directory_to_save_to() -> None:

@@ -31,6 +31,8 @@ def backends_among(arrays: Any) -> list[Backend]:
 
 def is_device(target: Any) -> bool:
     """Whether `.to(target)` means a device: a text that is no dtype's name."""
+    if target is None:  # which is float64 to NumPy
+        raise TypeError("to: expected a device or a dtype, got None")
     try:
         np.dtype(target)
     except TypeError:

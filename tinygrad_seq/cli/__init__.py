@@ -88,6 +88,10 @@ def train_char_lm(
             checkpoint_every=checkpoint_every,
             resume=resume,
         )
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise ValueError(f"--out is a folder, but {out} is a file: choose another name") from error
         console, trainer = Console(), job.trainer
         if resume:
             done = f"step {trainer.step}" if trainer.step else "step 0: no checkpoint there yet"

@@ -61,7 +61,8 @@ def backward(output: Tensor, grad: Any = None, *, create_graph: bool = False, re
         create_graph: whether the gradients can be differentiated again.
         retain_graph: keep what the ops kept, so that backward can be called again; it is freed otherwise.
     """
-    walk([output], _seeds([output], grad, "backward"), create_graph, create_graph or retain_graph)
+    seeds = _seeds([output], None if grad is None else [grad], "backward")
+    walk([output], seeds, create_graph, create_graph or retain_graph)
 
 
 def _seeds(outputs: list[Tensor], grads: Any, what: str) -> list[Any]:
@@ -87,7 +88,13 @@ def _seeds(outputs: list[Tensor], grads: Any, what: str) -> list[Any]:
             g = backend_of(out.data).from_numpy(np.asarray(g, out.dtype))
         if g.shape != out.shape:
             raise ValueError(f"{what}: expected a gradient of shape {out.shape}, got {g.shape}")
-        seeds.append(g)
+        here, there = backend_of(out.data), backend_of(value(g))
+        if here is not there:
+            raise ValueError(
+                f"{what}: the tensor is on {here.device_of(out.data)}, its gradient on {there.device_of(value(g))}, "
+                "different devices: move one with .to(device)"
+            )
+        seeds.append(_as_dtype(g, out.dtype))
     return seeds
 
 
@@ -209,7 +216,7 @@ def _fit(g: Any, shape: tuple[int, ...], op: Op) -> Any:
 
 
 def _as_dtype(g: Any, dtype: Any) -> Any:
-    """A leaf's gradient has the leaf's dtype, also where the model computed in a wider one."""
+    """A gradient has the dtype of its tensor, also where the model went on in a wider one."""
     return g if g.dtype == dtype else g.astype(dtype)
 
 

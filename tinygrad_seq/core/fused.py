@@ -1,5 +1,6 @@
 """FusedOp: many primitive operations that run as one kernel and keep their definition."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -20,6 +21,11 @@ class FusedOp(Op):
 
     kernel: ClassVar[str]
     definition: ClassVar[Callable[..., Any]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "definition" in vars(cls):  # what is static stands after the inputs
+            cls.names = tuple(inspect.signature(cls.definition).parameters)[1:]
 
     def __init__(self, **static: Any) -> None:
         self.static = static

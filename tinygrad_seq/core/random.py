@@ -18,9 +18,9 @@ _generator = _Generator()
 
 def seed(n: int) -> None:
     """Start all randomness of the library (initial weights, dropout, sampling) anew from an integer."""
-    if not isinstance(n, int) or isinstance(n, bool):
+    if not isinstance(n, int | np.integer) or isinstance(n, bool):
         raise TypeError(f"seed: expected an integer, got {n!r}")
-    _generator.seed, _generator.drawn = n & _MASK, 0
+    _generator.seed, _generator.drawn = int(n) & _MASK, 0
 
 
 def next_key() -> int:

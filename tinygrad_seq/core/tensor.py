@@ -289,12 +289,21 @@ class Tensor:
 
 
 class Parameter(Tensor):
-    """A tensor that training changes. Its array stays where it is: optimizers write into it."""
+    """A tensor that training changes. Its array stays where it is: optimizers write into it.
+
+    Args:
+        data: as for `tensor`, copied: floating-point numbers.
+
+    >>> import tinygrad_seq as ts
+    >>> ts.nn.Parameter([1.0, 2.0])
+    tensor([1., 2.], requires_grad=True)
+    """
 
     __slots__ = ()
 
-    def __init__(self, data: Array) -> None:
-        super().__init__(data, leaf(data))
+    def __init__(self, data: Any) -> None:
+        array = tensor(data).data
+        super().__init__(array, leaf(array))
 
 
 def leaf(data: Array) -> Leaf:

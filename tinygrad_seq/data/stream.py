@@ -20,7 +20,7 @@ class LanguageModelStream:
     over all predicted symbols; what does not fill them (fewer than T columns, fewer than B symbols at the end) is left
     out. Batches are copies with the dtype of `ids`.
 
-    Arguments:
+    Args:
         ids: the encoded text, (N,), integers.
         batch_size: B, the number of rows.
         num_steps: T, the symbols of a row in one batch, through which gradients flow.

@@ -82,7 +82,7 @@ def split(text: str, held_out: float = 0.1, *, sections: int = 10) -> tuple[str,
     both, and there is no chance in it: every run compares with every other. `sections=1` holds out the end of the text,
     as nanoGPT does. What the text itself says twice may still fall on both sides.
 
-    Arguments:
+    Args:
         text: N characters.
         held_out: the part to hold out, between 0 and 1.
         sections: how many sections; each is N / sections characters long.

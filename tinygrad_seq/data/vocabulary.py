@@ -20,7 +20,7 @@ class CharVocabulary:
 
     There is no id for "unknown": a character outside the alphabet is an error that names it.
 
-    Arguments:
+    Args:
         symbols: the V characters, each once; `from_text` collects them from a text.
 
     Raises:

@@ -76,12 +76,24 @@ def orthogonal(p: Parameter, gain: float = 1.0) -> None:
 
 
 def lstm_forget_bias(lstm: "Module", value: float = 1.0) -> None:
-    """Set b_f of every layer and direction, so that an untrained LSTM remembers (Jozefowicz et al., 2015)."""
-    for name, p in lstm.named_parameters():
-        if name.startswith("bias"):
-            H = p.size // 4  # gates stand in the order i, f, c, o
-            p.data[H : 2 * H] = value if name.startswith("bias_ih") else 0
-            mark_written(p)
+    """Set b_f of every layer and direction, so that an untrained LSTM remembers (Jozefowicz et al., 2015).
+
+    Raises:
+        ValueError: for a module that is no LSTM, such as a model that holds one.
+
+    >>> import tinygrad_seq as ts
+    >>> lstm = ts.nn.LSTM(3, 2)
+    >>> ts.nn.init.lstm_forget_bias(lstm)
+    >>> lstm.b_f.tolist()
+    [1.0, 1.0]
+    """
+    biases = {name: p for name, p in lstm.named_parameters() if name.startswith(("bias_ih_", "bias_hh_"))}
+    if not biases:
+        raise ValueError(f"lstm_forget_bias: expected an LSTM, got {type(lstm).__name__}")
+    for name, p in biases.items():
+        H = p.size // 4  # gates stand in the order i, f, c, o
+        p.data[H : 2 * H] = value if name.startswith("bias_ih_") else 0
+        mark_written(p)
 
 
 def _fans(p: Parameter) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import ops
 from ..core import Parameter, Tensor
+from ..ops.index import row_of
 from . import init
 from .module import Module
 
@@ -61,10 +62,8 @@ class Embedding(Module):
     """
 
     def __init__(self, num_embeddings: int, embedding_dim: int, *, padding_idx: int | None = None) -> None:
-        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
-            raise ValueError(f"padding_idx is one of the {num_embeddings} rows, got {padding_idx}")
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
+        self.padding_idx = None if padding_idx is None else row_of("padding_idx", padding_idx, num_embeddings)
         self.weight = new_parameter(num_embeddings, embedding_dim)
         init.normal(self.weight)
         if self.padding_idx is not None:

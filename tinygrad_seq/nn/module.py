@@ -148,14 +148,16 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        return "\n".join(self._tree(""))
+        return "\n".join(self._tree("", ()))
 
-    def _tree(self, name: str) -> list[str]:
+    def _tree(self, name: str, above: tuple[int, ...]) -> list[str]:
+        if id(self) in above:  # a part that knows its whole
+            return [f"{name}{type(self).__name__}(…)"]
         n = self.num_parameters()
         lines = [f"{name}{type(self).__name__}({self.extra_repr()})" + (f"  {n:,} parameters" if n else "")]
         for key, part in _children(self):
             if isinstance(part, Module):
-                lines += ["  " + line for line in part._tree(f"{key}: ")]
+                lines += ["  " + line for line in part._tree(f"{key}: ", (*above, id(self)))]
             else:
                 lines.append(f"  {key}: {part.shape}")
         return lines

@@ -4,7 +4,7 @@ from typing import Any
 
 from .. import ops
 from ..backend import backend_of
-from ..core import Parameter, Tensor
+from ..core import Parameter, Tensor, value
 from ..ops.recurrent import LSTMState, checked_lengths, lstm_gates
 from . import init
 from .layers import new_parameter
@@ -127,7 +127,7 @@ class LSTM(Module):
         return x, LSTMState(*(ops.stack(field, 0) for field in zip(*last, strict=True)))
 
     def _zero_state(self, x: Tensor, n: int) -> LSTMState:
-        zeros = backend_of(x.data).xp.zeros((n, x.shape[0], self.hidden_size), x.dtype)
+        zeros = backend_of(value(x)).xp.zeros((n, x.shape[0], self.hidden_size), x.dtype)
         return LSTMState(Tensor(zeros), Tensor(zeros))
 
     def parameter_of(self, name: str) -> Tensor:

@@ -75,8 +75,11 @@ class Pow(Elementwise):
 
     def backward(self, g: Any, a: Any, b: Any, out: Any) -> Any:
         da = g * b * a ** (b - 1) if self.sources[0] else None
-        db = g * out * (log(a) if hasattr(a, "dtype") else math.log(a)) if self.sources[1] else None
-        return da, db
+        if not self.sources[1]:
+            return da, None
+        if hasattr(a, "dtype"):
+            return da, g * out * log(a)
+        return da, g * out * (math.log(a) if a > 0 else math.nan)  # as NumPy's log has it, where Python's raises
 
 
 class Exp(Op):
@@ -374,7 +377,10 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 
 def astype(x: Any, dtype: Any) -> Any:
     """x in another dtype; the gradient comes back in x's. Integers and booleans have none."""
-    if isinstance(x, Tensor) and np.dtype(dtype).kind != "f":
+    kind = np.dtype(dtype).kind
+    if kind not in "fiub":
+        raise TypeError(f"astype: expected a dtype of floating-point numbers, integers or booleans, got {dtype!r}")
+    if isinstance(x, Tensor) and kind != "f":
         return Tensor(x.data.astype(dtype))
     return AsType(dtype)(x)
 

@@ -125,7 +125,7 @@ def embedding(table: Any, index: Any, padding_idx: int | None = None) -> Any:
 
     Args:
         table: (V, D); index: integers from 0 to V - 1, of any shape.
-        padding_idx: a row that gets no gradient.
+        padding_idx: a row that gets no gradient; -1 is the last one.
     Returns:
         (*index.shape, D).
     Raises:
@@ -133,8 +133,17 @@ def embedding(table: Any, index: Any, padding_idx: int | None = None) -> Any:
         IndexError: where an index is out of range (on a GPU when the next value is read).
     """
     index = integers("embedding", index)
+    if padding_idx is not None:
+        padding_idx = row_of("padding_idx", padding_idx, table.shape[0])
     backend_of(index).check_range(index, table.shape[0], f"embedding: the table has {table.shape[0]} rows")
     return Embed(beside(table, index), padding_idx)(table)
+
+
+def row_of(what: str, row: int, rows: int) -> int:
+    """The row meant, counted from 0."""
+    if not -rows <= row < rows:
+        raise ValueError(f"{what} is one of the {rows} rows, got {row}")
+    return row % rows
 
 
 def _index(x: Any, index: Any) -> Any:

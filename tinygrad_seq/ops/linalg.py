@@ -61,13 +61,17 @@ class Linear(FusedOp):
 def matmul(a: Any, b: Any) -> Any:
     """a @ b: matrices on the last two axes, the axes before them broadcast; a vector is a row on the left, a column
     on the right, and its axis goes."""
-    if not a.ndim or not b.ndim:
+    try:
+        m, n = a.ndim, b.ndim
+    except AttributeError:  # a list or a number, which NumPy takes too
+        return matmul(*(v if hasattr(v, "ndim") else np.asarray(v) for v in (a, b)))
+    if not m or not n:
         raise ValueError(f"matmul: expected at least one axis each, got shapes {a.shape} and {b.shape}")
-    if a.ndim > 1 and b.ndim > 1:
+    if m > 1 and n > 1:
         return MatMul()(a, b)
-    y = MatMul()(a if a.ndim > 1 else expand_dims(a, 0), b if b.ndim > 1 else expand_dims(b, 1))
-    y = y if b.ndim > 1 else squeeze(y, -1)
-    return y if a.ndim > 1 else squeeze(y, -1 if b.ndim == 1 else -2)
+    y = MatMul()(a if m > 1 else expand_dims(a, 0), b if n > 1 else expand_dims(b, 1))
+    y = y if n > 1 else squeeze(y, -1)
+    return y if m > 1 else squeeze(y, -1 if n == 1 else -2)
 
 
 def outer(a: Any, b: Any) -> Any:

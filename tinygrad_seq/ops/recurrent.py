@@ -74,7 +74,7 @@ def scan(
         state: the state before the first step, a NamedTuple such as LSTMState(h, c).
         xs: (B, T, …), the input.
         reverse: go from the last step to the first.
-        lengths: (B,) integers; a sequence past its end keeps its state, and its symbols there are 0.
+        lengths: (B,) integers from 1 to T; a sequence past its end keeps its state, and its symbols there are 0.
     Returns:
         The symbols, each stacked over time to (B, T, …), and the state after the last step.
 
@@ -92,6 +92,8 @@ def scan(
     T = xs.shape[1]
     if T == 0:
         raise ValueError(f"scan: expected at least one time step, got xs of shape {xs.shape}, (B, T, …)")
+    if lengths is not None:
+        lengths = checked_lengths(lengths, xs)
     x = unstack(xs, 1)
     symbols: list[Any] = [None] * T
     for t in reversed(range(T)) if reverse else range(T):
@@ -99,11 +101,16 @@ def scan(
             out = step(x[t], state)
             carried = [getattr(out, f"{field}_t") for field in state._fields]
             if lengths is not None:
-                runs = (lengths > t)[:, None]
-                carried = [where(runs, new, old) for new, old in zip(carried, state, strict=True)]
-                out = type(out)(*(symbol * runs for symbol in out))
+                runs = lengths > t
+                carried = [where(_along(runs, new), new, old) for new, old in zip(carried, state, strict=True)]
+                out = type(out)(*(symbol * _along(runs, symbol) for symbol in out))
         state, symbols[t] = type(state)(*carried), out
     return type(out)(*(stack(field, 1) for field in zip(*symbols, strict=True))), state
+
+
+def _along(runs: Any, symbol: Any) -> Any:
+    """(B,) with axes of size 1 for all others of the symbol."""
+    return runs.reshape((-1,) + (1,) * (symbol.ndim - 1))
 
 
 # -- a fused sequence

@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from ..core import Op, Tensor, value
 from ..core.op import explain
 from .elementwise import astype, exp, sqrt
@@ -93,6 +95,8 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The mean along the axis, several axes, or all of them (None)."""
+    if x.dtype == np.float16:  # whose sums overflow from 65,520 on
+        return astype(mean(astype(x, np.float32), axis, keepdims), np.float16)
     return sum(x, axis, keepdims) / _count(x, axis)
 
 
@@ -141,6 +145,8 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 def cumsum(x: Any, axis: int) -> Any:
     """Running sums along one axis."""
+    if not x.ndim:
+        raise ValueError("cumsum: expected at least one axis, got x of shape ()")
     return CumSum(axis)(x)
 
 

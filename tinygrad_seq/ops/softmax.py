@@ -35,9 +35,16 @@ def softmax(e: Any, axis: int = -1) -> Any:
     >>> ts.ops.softmax(ts.tensor([0.0, 0.0]))
     tensor([0.5, 0.5])
     """
+    _check("softmax", e)
     return Softmax(axis=axis)(e)
 
 
 def log_softmax(e: Any, axis: int = -1) -> Any:
     """log softmax(e) along an axis, exact where softmax itself would round to 0."""
+    _check("log_softmax", e)
     return LogSoftmax(axis=axis)(e)
+
+
+def _check(what: str, e: Any) -> None:
+    if not e.ndim:
+        raise ValueError(f"{what}: expected at least one axis, got a tensor of shape ()")

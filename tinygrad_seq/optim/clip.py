@@ -9,7 +9,7 @@ from ..backend import backend_of
 from ..core import Tensor
 
 
-def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> Tensor:
+def clip_grad_norm(params: Tensor | Iterable[Tensor], max_norm: float) -> Tensor:
     """Scale all gradients by one factor, so that their common norm is at most `max_norm`.
 
     g ← g · min(1, max_norm / (‖g‖ + 10⁻⁶)), with ‖g‖ the square root of the sum of all squares.
@@ -41,7 +41,7 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> Tensor:
     return Tensor(norm)
 
 
-def clip_grad_value(params: Iterable[Tensor], max_value: float) -> None:
+def clip_grad_value(params: Tensor | Iterable[Tensor], max_value: float) -> None:
     """Cut every element of every gradient to the range ± max_value."""
     if max_value <= 0:
         raise ValueError(f"clip_grad_value: max_value is above 0, got {max_value}")
@@ -50,7 +50,8 @@ def clip_grad_value(params: Iterable[Tensor], max_value: float) -> None:
         p.grad = Tensor(backend_of(g).xp.clip(g, -max_value, max_value))
 
 
-def _with_grad(what: str, params: Iterable[Tensor]) -> list[Tensor]:
+def _with_grad(what: str, params: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    params = [params] if isinstance(params, Tensor) else params
     having = [p for p in params if p.grad is not None]
     if not having:
         raise ValueError(f"{what}: no parameter has a gradient: call backward first")

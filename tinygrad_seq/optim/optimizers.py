@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backend import backend_of
 from ..backend.kernels.adam import adam
-from ..core import Tensor
+from ..core import Leaf, Tensor
 from ..core.tensor import mark_written
 
 
@@ -26,13 +26,15 @@ class Optimizer:
     buffers: tuple[str, ...] = ()  # flat arrays that last from step to step
 
     def __init__(self, params: Iterable[Any], **options: float) -> None:
+        if isinstance(params, Tensor):  # whose rows would be taken for parameters
+            raise TypeError(f"{type(self).__name__}: expected a list of tensors, got one: pass [tensor]")
         given = list(params)
         if not given:
             raise ValueError(f"{type(self).__name__}: expected parameters, got none: pass model.parameters()")
         groups = given if isinstance(given[0], dict) else [{"params": given}]
         self.param_groups: list[dict[str, Any]] = []
         self._flat = []
-        for group in groups:
+        for k, group in enumerate(groups):
             unknown = set(group) - {"params", *options}
             if unknown:
                 raise ValueError(f"{type(self).__name__} has no option {sorted(unknown)}; it has {sorted(options)}")
@@ -40,9 +42,13 @@ class Optimizer:
                 if name != "params" and not (np.isfinite(value) and value >= 0):
                     raise ValueError(f"{type(self).__name__}: {name} is a number of at least 0, got {value}")
             members = list(group["params"])
+            if not members:
+                raise ValueError(f"{type(self).__name__}: group {k} has no parameters: leave it out")
             for p in members:
                 if not isinstance(p, Tensor) or not p.requires_grad:
                     raise TypeError(f"{type(self).__name__}: expected tensors with requires_grad=True, got {p!r}")
+                if not isinstance(p.place, Leaf):
+                    raise TypeError(f"{type(self).__name__}: expected leaves, got what an op made of one: {p!r}")
             self.param_groups.append(options | group | {"params": members})
             self._flat.append(_Flat(members, self.buffers))
         everyone = [p for group in self.param_groups for p in group["params"]]

@@ -55,7 +55,7 @@ def save_checkpoint(
 ) -> Path:
     """Write a checkpoint and make it the latest; the one before it stays readable until this one is whole.
 
-    Arguments:
+    Args:
         directory: the run's folder, made if it does not exist. One process at a time writes to it.
         step: the training step, at least 0. A checkpoint of the same step is replaced.
         model: name → array of numbers or booleans (no complex ones). Every shape, 0-d too, comes back bit for bit.
@@ -104,10 +104,8 @@ def save_checkpoint(
         _write(writing / name, data)
     _flush_folder(writing)
     leaving = folder.with_suffix(".old")
-    if folder.exists():
-        os.replace(
-            folder, leaving
-        )  # a folder cannot be renamed over a full one; latest_checkpoint knows of this moment
+    if folder.exists():  # a folder cannot be renamed over a full one; latest_checkpoint knows of this moment
+        os.replace(folder, leaving)
     os.replace(writing, folder)
     _flush_folder(root)
     _write(root / "latest.tmp", f"{folder.name}\n".encode())
@@ -120,7 +118,7 @@ def save_checkpoint(
 def latest_checkpoint(directory: str | os.PathLike[str]) -> Path | None:
     """The folder of the newest complete checkpoint of a run, or None when nothing was saved yet.
 
-    Arguments:
+    Args:
         directory: the run's folder, or the `checkpoints` folder in it.
 
     Raises:
@@ -148,7 +146,7 @@ def latest_checkpoint(directory: str | os.PathLike[str]) -> Path | None:
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Read a checkpoint, all of it or nothing.
 
-    Arguments:
+    Args:
         path: a run's folder or its `checkpoints` folder (the latest one is read), or the folder of one step.
 
     Raises:

@@ -33,6 +33,8 @@ class LanguageModelTask:
     ) -> None:
         self.model, self.device = model, device
         self.stream = LanguageModelStream(training, batch_size, num_steps)
+        if len(held_out) < 2:
+            raise ValueError(f"expected a held-out text of at least 2 symbols, got {len(held_out)}; hold out more")
         rows = max(1, min(16, len(held_out) // (4 * num_steps)))
         row_length = (len(held_out) - 1) // rows
         batches = -(-row_length // num_steps)

@@ -86,7 +86,9 @@ class Trainer:
         report: Callable[[Progress], None] | None = None,
         report_every: int = 10,
     ) -> None:
-        for name, n in (("steps", steps), ("evaluate_every", evaluate_every), ("report_every", report_every)):
+        counts = {"steps": steps, "evaluate_every": evaluate_every, "report_every": report_every}
+        counts |= {} if checkpoint_every is None else {"checkpoint_every": checkpoint_every}
+        for name, n in counts.items():
             if n < 1:
                 raise ValueError(f"Trainer: {name} is at least 1, got {n}")
         if evaluate_every % report_every:
@@ -111,16 +113,21 @@ class Trainer:
             pending.append((self.step + 1, self._step(batch)))
             self.step += 1
             counted += self.task.size(batch)
-            if self._is_due(self.report_every):
+            reports = self._is_due(self.report_every)
+            saves = self.directory is not None and self._is_due(self.checkpoint_every)
+            if reports or saves:  # a checkpoint holds the losses of all its steps
                 self.history.loss.extend((step, loss.item()) for step, loss in pending)
                 pending.clear()
+            if reports:
                 per_second = counted / (time.perf_counter() - began)
                 if self._is_due(self.evaluate_every):
                     self.history.validation.append((self.step, self.task.evaluate()))
                 self._tell(per_second, self.task.size(batch))
                 began, counted = time.perf_counter(), 0  # what evaluation takes is not training
-            if self.directory is not None and self._is_due(self.checkpoint_every):
+            if saves:
                 self.save()
+        if not self.history.validation:  # resumed where nothing was left to do
+            self.history.validation.append((self.step, self.task.evaluate()))
         return self.history
 
     def _is_due(self, every: int | None) -> bool:

@@ -377,7 +377,7 @@ class _Picture:
 
     def _through(self, op: Op) -> _Origin:
         passed = self._input(op, 0)
-        name = self._own_name(op)
+        name = self._own_name(op) or (self.variables.get(op, "") if not passed.named else "")
         if name:
             return _Origin(passed.where, name, True)
         if passed.named:
@@ -442,8 +442,7 @@ class _Picture:
             where = origin.where
             if isinstance(where, Constant) and not self._name(where) and where not in self.boxes:
                 self.boxes[where] = self._box(where)
-                if labels[k]:
-                    self.boxes[where].label = labels[k]
+                self.boxes[where].label = labels[k] or _long_name(op, k) or self.boxes[where].label
             shown = origin.label if origin.label or len(op.sources) == 1 else labels[k]
             if shown == self._name(where) or (where in self.boxes and shown == self.boxes[where].label):
                 shown = ""
@@ -623,6 +622,12 @@ def _input_names(op: Op) -> list[str]:
     if any(p.kind is p.VAR_POSITIONAL for p in found) or len(found) < n:
         return [""] * n
     return [names.pretty(p.name) for p in found[:n]]
+
+
+def _long_name(op: Op, k: int) -> str:
+    """What an operation calls an input, where that says something: a condition, but not a and b."""
+    name = op.names[k] if k < len(op.names) else ""
+    return name if len(name) > 1 else ""
 
 
 def _hidden(op: Op) -> list[tuple[str, Any]]:

@@ -7,12 +7,12 @@ from .style import EDGE, FONT, PARTS, SIZES, STYLES, is_round, lines, node_size
 from .value import Edge, Graph, Node, outline
 
 
-def dot(graph: Graph, heading: bool = True) -> str:
-    """The DOT text of a picture, with its title and note above it or without."""
+def dot(graph: Graph, drawing: bool = True) -> str:
+    """The DOT text of a picture: to be drawn by Graphviz, or to be laid out and drawn by us."""
     out = [
         "digraph {",
         f'  graph [fontname="{FONT}", fontsize={SIZES.title}, nodesep=0.25, ranksep=0.35, pad=0.1, labelloc=t'
-        + (_heading(graph) if heading else "")
+        + (_heading(graph) if drawing else "")
         + "]",
         f'  node [fontname="{FONT}", fontsize={SIZES.label}, fixedsize=true, shape=box]',
         f'  edge [fontname="{FONT}", fontsize={SIZES.edge}, fontcolor="{EDGE.text}", color="{EDGE.line}", '
@@ -32,7 +32,7 @@ def dot(graph: Graph, heading: bool = True) -> str:
                 f'fontsize={SIZES.part}, labeljust=l, style="{style.style}", color="{style.line}", '
                 f'fillcolor="{style.fill}", margin=10]',
             ]
-    out += [f"  {_edge(edge)}" for edge in graph.edges]
+    out += [f"  {_edge(edge, drawing)}" for edge in graph.edges]
     return "\n".join([*out, "}"]) + "\n"
 
 
@@ -83,6 +83,7 @@ def _node(node: Node) -> str:
     )
 
 
-def _edge(edge: Edge) -> str:
-    label = f" [label={quoted(edge.label)}]" if edge.label else ""
+def _edge(edge: Edge, drawing: bool) -> str:
+    # We draw labels on white, and a little away from the line.
+    label = f" [label={quoted(edge.label if drawing else f' {edge.label} ')}]" if edge.label else ""
     return f"{edge.source} -> {edge.target}{label}"

@@ -19,7 +19,7 @@ MARGIN = 8.0
 FAMILY = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₊₋", "0123456789aehijklmnoprstuvx+−", strict=True))
 MARKS = re.compile(
-    rf"(?P<high>ᵀ)|(?P<low>[{''.join(SUBSCRIPTS)}]+)|(?<![\w.])(?P<base>\w\u0303?)_(?:(?P<letter>[^\W_])(?!\w)|\{{(?P<braced>[^{{}}]*)\}})"
+    rf"(?P<high>ᵀ)|(?P<low>[{''.join(SUBSCRIPTS)}]+)|(?<![\w.])(?P<base>\w\u0303?)_(?:(?P<letter>[^\W_])(?=ᵀ|\W|$)|\{{(?P<braced>[^{{}}]*)\}})"
 )
 SMALL = 0.72  # a subscript's size
 LOW = 0.25  # and how far below the line it stands
@@ -298,7 +298,7 @@ def _paint(drawn: Scene, figure: Any, form: str) -> bytes:
     axes.set_ylim(drawn.height, 0)
     axes.axis("off")
     codes = {"M": Path.MOVETO, "L": Path.LINETO, "C": Path.CURVE4, "Z": Path.CLOSEPOLY}
-    fonts = {bold: FontProperties("DejaVu Sans", weight="bold" if bold else "normal") for bold in (False, True)}
+    fonts = {bold: FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal") for bold in (False, True)}
 
     def add(path: Any, **style: Any) -> None:
         axes.add_patch(PathPatch(path, clip_on=False, capstyle="butt", joinstyle="round", **style))
@@ -329,8 +329,8 @@ def _paint(drawn: Scene, figure: Any, form: str) -> bytes:
             if len(path.vertices):
                 placed = Path(path.vertices * (1, -1) + (x, y), path.codes)
                 if item.halo:
-                    add(placed, facecolor="white", edgecolor="white", linewidth=3)
-                add(placed, facecolor=item.color, edgecolor="none", linewidth=0)
+                    add(placed, facecolor="white", edgecolor="white", linewidth=3, snap=False)
+                add(placed, facecolor=item.color, edgecolor="none", linewidth=0, snap=False)
             x += wide * NARROW
 
     with warnings.catch_warnings():

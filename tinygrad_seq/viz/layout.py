@@ -47,7 +47,7 @@ def layout(graph: Graph) -> Layout:
     if not graph.nodes:
         return Layout(0, 0, {}, {}, [])
     try:
-        found = json.loads(render.run(dot(graph, heading=False), "json0"))
+        found = json.loads(render.run(dot(graph, drawing=False), "json0"))
         return _read(found, graph)
     except (KeyError, ValueError, IndexError) as error:
         raise render.RenderError(f"Graphviz answered with something else than a layout: {error!r}") from error

@@ -129,13 +129,11 @@ def from_variables(variables: Mapping[str, Any]) -> tuple[dict[Any, str], dict[i
         elif hasattr(x, "dtype") and hasattr(x, "shape"):
             arrays.setdefault(id(x), name)
 
-    for name, x in list(variables.items()):
-        if name.startswith("_"):
-            continue
+    # Not what is private, and not what only tools name: ".0" in a comprehension, "@py_assert1" under pytest.
+    named = [(name, x) for name, x in variables.items() if name.isidentifier() and not name.startswith("_")]
+    for name, x in named:
         note(name, x)
-    for name, x in list(variables.items()):  # after the plain variables, whose names are shorter
-        if name.startswith("_"):
-            continue
+    for name, x in named:  # after the plain variables, whose names are shorter
         if isinstance(x, tuple) and hasattr(x, "_fields"):
             for field, item in zip(x._fields, x, strict=True):
                 note(f"{name}.{field}", item)

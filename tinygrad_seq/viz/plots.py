@@ -60,32 +60,35 @@ def loss_curve(
     figure = new_figure(8, 5)
     axes = figure.add_subplot()
     _curves(axes, training, validation)
-    first, last = axes.get_xlim()
-    _baselines(axes, baselines, last)
-    axes.set_xlim(first, last)
+    last = max(step for step, _ in (*training, *validation))
+    axes.set_xlim(0, last * 1.02)
+    _baselines(axes, baselines)
     axes.set_ylim(*_limits([loss for _, loss in training], [loss for _, loss in validation], baselines.values()))
     axes.set_xlabel("training step")
     axes.set_ylabel(f"loss (nats per {unit})")
     bits = axes.secondary_yaxis("right", functions=(lambda nats: nats / math.log(2), lambda b: b * math.log(2)))
     bits.set_ylabel(f"bits per {unit}")
     if title:
-        axes.set_title(title)
+        figure.suptitle(title)
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.legend(loc="upper right", frameon=True, framealpha=0.9, edgecolor="#DDDDDD")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)  # no curve runs there
     axes.spines["top"].set_visible(False)
     return save_figure(figure, path)
 
 
-def smoothed(losses: Sequence[float], span: float) -> np.ndarray:
-    """A running mean with exponential weights, over about `span` values; exact for a constant from the first on."""
-    keep = 1 - 1 / max(span, 1)
-    out, total, weight = np.empty(len(losses)), 0.0, 0.0
-    for k, loss in enumerate(losses):
-        if math.isfinite(loss):  # a diverged step is a gap in the light curve, not the end of the smooth one
-            total, weight = keep * total + (1 - keep or 1) * loss, keep * weight + (1 - keep or 1)
-        out[k] = total / weight if weight else math.nan
-    return out
+def smoothed(losses: Sequence[float], span: int) -> np.ndarray:
+    """The mean over `span` values around each; over fewer near the ends, as many before as after. What is not finite
+    (a step that diverged) does not count."""
+    values = np.asarray(losses, float)
+    finite = np.isfinite(values)
+    sums = np.concatenate([[0.0], np.cumsum(np.where(finite, values, 0.0))])
+    counts = np.concatenate([[0], np.cumsum(finite)])
+    at = np.arange(len(values))
+    half = np.minimum(np.minimum(at, at[::-1]), span // 2)
+    first, last = at - half, at + half + 1
+    n = counts[last] - counts[first]
+    return np.where(n > 0, (sums[last] - sums[first]) / np.maximum(n, 1), np.nan)
 
 
 def _curves(axes: Any, training: Sequence[tuple[int, float]], validation: Sequence[tuple[int, float]]) -> None:
@@ -93,38 +96,38 @@ def _curves(axes: Any, training: Sequence[tuple[int, float]], validation: Sequen
         steps, losses = zip(*training, strict=True)
         axes.plot(steps, losses, color=SKY, linewidth=0.8, alpha=0.6, label="training, each batch")
         if len(losses) > 2:
-            axes.plot(
-                steps, smoothed(losses, max(2, len(losses) / 40)), color=BLUE, linewidth=1.8, label="training, smoothed"
-            )
+            middle = smoothed(losses, max(2, len(losses) // 30))
+            axes.plot(steps, middle, color=BLUE, linewidth=1.8, label="training, smoothed")
     if len(validation):
         steps, losses = zip(*validation, strict=True)
         axes.plot(steps, losses, color=RED, linewidth=1.8, marker="o", markersize=5, label="validation")
 
 
-def _baselines(axes: Any, baselines: Mapping[str, float], right: float) -> None:
+def _baselines(axes: Any, baselines: Mapping[str, float]) -> None:
     styles = ["--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))]
     for k, (name, loss) in enumerate(baselines.items()):
         axes.axhline(loss, color="#444444", linewidth=1.1, linestyle=styles[k % len(styles)], zorder=1)
         axes.annotate(
             f"{name}: {loss:.3f}",
-            (0.01, loss),
+            (0.99, loss),
             xycoords=("axes fraction", "data"),
             xytext=(0, 3),
             textcoords="offset points",
             fontsize=9,
             color="#222222",
+            ha="right",
             zorder=5,
             bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8},
         )
 
 
 def _limits(training: Sequence[float], validation: Sequence[float], baselines: Any) -> tuple[float, float]:
-    """What to show: everything but the first moments, which would press the rest flat."""
+    """What to show: everything but rare peaks, which would press the rest flat."""
     finite = [loss for loss in training if math.isfinite(loss)]
     rest = [loss for loss in (*validation, *baselines) if math.isfinite(loss)]
     if not finite and not rest:
         return 0.0, 1.0
-    high = max([*rest, *([float(np.percentile(finite, 99))] if finite else [])])
+    high = max([*rest, *([float(np.percentile(finite, 99.9))] if finite else [])])
     low = min(*finite, *rest) if len(finite) + len(rest) > 1 else high - 1
     room = (high - low or 1) * 0.08
     return low - room, high + room

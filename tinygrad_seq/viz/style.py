@@ -93,6 +93,6 @@ def node_size(node: Node) -> tuple[float, float]:
     if is_round(node):
         return 0.4, 0.4
     shown = lines(node)
-    wide = max(text_width(line, SIZES.shape if k else SIZES.label) for k, line in enumerate(shown))
-    across = 1.3 if STYLES[node.kind].shape == "ellipse" else 1.0  # an ellipse is narrow where the second line stands
+    wide = max(text_width(line, SIZES.shape * 1.2 if k else SIZES.label) for k, line in enumerate(shown))
+    across = 1.2 if STYLES[node.kind].shape == "ellipse" else 1.0  # an ellipse is narrow where the second line stands
     return round(max(0.6, (wide * across + 14) / 72), 2), 0.36 if len(shown) == 1 else 0.54

@@ -13,7 +13,7 @@ def text(graph: Graph) -> str:
     sources: dict[str, list[str]] = {}
     for edge in graph.edges:
         sources.setdefault(edge.target, []).append(numbers[edge.source])
-    wide = len(str(len(graph.nodes)))
+    wide = len(str(len(graph.nodes) - 1))
     rows = [_row(depth, item, numbers, sources, wide) for depth, item in shown]
     column = min(max((len(left) for left, right in rows if right), default=0), 60)
     out = [f"{left:<{column}}  {right}".rstrip() for left, right in rows]
