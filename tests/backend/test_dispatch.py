@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as ts
+from tinygrad_seq import backend
 from tinygrad_seq.backend import backend_for, backend_of
 from tinygrad_seq.backend.base import is_basic
 
@@ -263,3 +264,13 @@ def test_indices_that_fit_are_not_complained_about(strict: Any) -> None:
     y = layer(strict.tensor([0, 3]))
     with strict.reading():
         assert y.numpy().shape == (2, 2)
+
+
+def test_an_array_of_cupy_s_may_come_before_anybody_asked_for_a_gpu(
+    strict: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = strict.tensor([1.0, 2.0]).data
+    monkeypatch.delitem(backend._by_type, type(array))
+    x = ts.tensor(array, requires_grad=True)
+    assert x.device == "cuda:0"
+    assert strict.host(ts.grad(ts.ops.exp(x).sum(), x)) == pytest.approx(np.exp([1, 2]))

@@ -1,6 +1,7 @@
 """Tensor: made from what, shown as what, and how it meets NumPy and Python."""
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -238,3 +239,18 @@ def test_a_parameter_is_made_of_what_tensors_are_made_of() -> None:
         assert p.grad.tolist() == [2, 2]
     with pytest.raises(TypeError, match="only floating-point tensors have gradients, got int64"):
         ts.Parameter([1, 2])
+
+
+def test_arrays_of_other_libraries_are_copied_by_numpy(tmp_path: Path) -> None:
+    class Foreign:
+        dtype = "theirs"
+
+        def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+            return np.ones(2, np.float32)
+
+    mapped = np.memmap(tmp_path / "numbers", np.float32, "w+", shape=(2,))
+    for data in (Foreign(), mapped, np.asmatrix([1.0, 1.0])):
+        t = ts.tensor(data)
+        assert type(t.data) is np.ndarray and t.device == "cpu"
+    mapped[:] = 5
+    assert ts.tensor(mapped).tolist() == [5, 5]

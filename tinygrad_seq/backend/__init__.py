@@ -7,7 +7,7 @@ import numpy as np
 from .base import Array, Backend, Kernel
 from .numpy_backend import NumpyBackend
 
-__all__ = ["Array", "Backend", "Kernel", "backend_for", "backend_of", "is_device"]
+__all__ = ["Array", "Backend", "Kernel", "adopt", "backend_for", "backend_of", "is_device"]
 
 _numpy = NumpyBackend()
 _by_type: dict[type, Backend] = {np.ndarray: _numpy}  # CuPy adds itself when it is first asked for
@@ -27,6 +27,16 @@ def backends_among(arrays: Any) -> list[Backend]:
     """Every backend that holds one of `arrays`, each once."""
     found = [find(type(array)) for array in arrays]
     return [backend for k, backend in enumerate(found) if backend is not None and backend not in found[:k]]
+
+
+def adopt(array: Any) -> Array:
+    """An array that a user brings, as one with a backend: CuPy's as it is, another library's copied by NumPy."""
+    if find(type(array)) is not None:
+        return array
+    if type(array).__module__.partition(".")[0] == "cupy":  # before anybody asked for a GPU
+        backend_for(f"cuda:{array.device.id}")
+        return array
+    return np.array(array)
 
 
 def is_device(target: Any) -> bool:

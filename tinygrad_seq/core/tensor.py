@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backend import Array, backend_for, backend_of
+from ..backend import Array, adopt, backend_for, backend_of
 
 # Counts down: of all the ops that wait, the newest has the least number, as a heap wants it.
 next_number = itertools.count(0, -1).__next__
@@ -333,7 +333,7 @@ def mark_written(*tensors: Tensor) -> None:
 
 
 def tensor(data: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
-    """A tensor from numbers, nested lists, a NumPy or CuPy array, or another tensor (its values, copied).
+    """A tensor from numbers, nested lists, an array (NumPy's, CuPy's, what NumPy can read) or a tensor; always a copy.
 
     Args:
         data: Python floats become float32; arrays keep their dtype.
@@ -349,9 +349,8 @@ def tensor(data: Any, dtype: Any = None, device: str | None = None, requires_gra
     (dtype('int64'), dtype('float32'))
     """
     data = value(data)
-    here = backend_of(data)
     if hasattr(data, "dtype"):
-        array = np.asarray(data) if isinstance(data, np.generic) else data
+        array = adopt(data)
     else:
         try:
             array = np.array(data)
@@ -362,6 +361,7 @@ def tensor(data: Any, dtype: Any = None, device: str | None = None, requires_gra
     for kind in (array.dtype, array.dtype if dtype is None else np.dtype(dtype)):
         if kind.kind not in "fiub":
             raise TypeError(f"tensor: expected floating-point numbers, integers or booleans, got {kind}")
+    here = backend_of(array)
     there = here if device is None else backend_for(device)
     if there is not here:
         array = there.from_numpy(here.to_numpy(array))
