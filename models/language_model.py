@@ -46,7 +46,7 @@ class LanguageModel(ts.nn.Module):
         self.config = config
         self.embedding = ts.nn.Embedding(config.vocab_size, config.hidden_size)
         # As small as the Linear's weight that it also is, it would be so faint an input that the LSTM learns slower:
-        # after 400 steps of the demo at H 128 the held-out loss was 2.07 that way, and 1.66 with a deviation of 0.2.
+        # after 400 steps of the demo's task at H 128, rate 0.008, the held-out loss was 2.07 that way, 1.58 this way.
         ts.nn.init.normal(self.embedding.weight, std=0.3)
         self.dropout = ts.nn.Dropout(config.dropout)
         self.lstm = ts.nn.LSTM(config.hidden_size, config.hidden_size, config.num_layers, dropout=config.dropout)
@@ -73,12 +73,14 @@ class LanguageModel(ts.nn.Module):
         rng, was_training = numpy_generator(), self.training
         self.eval()
         tokens, drawn = np.asarray(prompt).reshape(1, -1), []
-        with ts.no_grad():
-            state = None
-            for _ in range(n):
-                logits, state = self(tokens, state)
-                p = ts.ops.softmax(logits[0, -1] / temperature).numpy().astype(np.float64)
-                drawn.append(int(rng.choice(len(p), p=p / p.sum())))
-                tokens = np.array([[drawn[-1]]])
-        self.train(was_training)
+        try:
+            with ts.no_grad():
+                state = None
+                for _ in range(n):
+                    logits, state = self(tokens, state)
+                    p = ts.ops.softmax(logits[0, -1] / temperature).numpy().astype(np.float64)
+                    drawn.append(int(rng.choice(len(p), p=p / p.sum())))
+                    tokens = np.array([[drawn[-1]]])
+        finally:
+            self.train(was_training)
         return drawn

@@ -9,6 +9,7 @@ from importlib import metadata
 
 import pytest
 
+import tinygrad_seq as ts
 from house import FOLDERS, ROOT, modules
 
 CONFIG = configparser.ConfigParser()
@@ -69,3 +70,10 @@ def test_the_version_is_the_installed_one() -> None:
 
 def test_all_is_the_users_extras_together() -> None:
     assert CONFIG["options.extras_require"]["all"].strip() == "tinygrad-seq[viz,text,fast]"
+
+
+def test_models_of_a_clone_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(ts, "models", raising=False)
+    monkeypatch.setitem(sys.modules, "tinygrad_seq.models", None)  # what import says of a module that is not there
+    with pytest.raises(ImportError, match="pip install -e"):
+        _ = ts.models

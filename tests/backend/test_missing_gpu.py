@@ -150,13 +150,12 @@ def test_cupy_is_there_but_does_not_load(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_a_gpu_that_cannot_be_used_has_its_libraries(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     pretend(monkeypatch, 1, error)
     text = message()
-    assert "device 'cuda:0': the GPU is there, but cannot be used" in text and "librar" not in text
+    assert "device 'cuda': the GPU is there, but cannot be used" in text and "librar" not in text
 
 
-def test_a_number_that_the_machine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, 2)
-    with pytest.raises(ValueError, match="device 'cuda:2': this machine has 2, numbered 0 to 1"):
-        backend_for("cuda:2")
+def test_a_process_uses_one_gpu() -> None:
+    with pytest.raises(ValueError, match="'cuda:1': a process uses one GPU: choose it by CUDA_VISIBLE_DEVICES=1"):
+        backend_for("cuda:1")
 
 
 def test_the_four_errors_differ_and_a_failure_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

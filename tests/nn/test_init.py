@@ -52,28 +52,26 @@ def test_uniform_normal_constant() -> None:
     assert (drawn(init.constant, 7.0) == 7).all()
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(5, 5), (7, 4), (4, 7), (3, 1), (1, 3)])
+@pytest.mark.parametrize(("rows", "columns"), [(5, 5), (7, 4), (8, 4), (4, 7), (3, 1), (1, 3)])
 @pytest.mark.parametrize("gain", [1.0, 2.0])
 def test_orthogonal(rows: int, columns: int, gain: float) -> None:
     p = Parameter(np.empty((rows, columns)))
     init.orthogonal(p, gain)
     a = p.data / gain
-    small = a @ a.T if rows <= columns or (rows % columns == 0 and columns == 1 and rows == 1) else a.T @ a
-    if rows % columns == 0 and rows > columns:  # stacked gates: each square is orthogonal by itself
-        for square in a.reshape(-1, columns, columns):
-            np.testing.assert_allclose(square @ square.T, np.eye(columns), atol=1e-12)
-    else:
-        np.testing.assert_allclose(small, np.eye(min(rows, columns)), atol=1e-12)
+    small = a @ a.T if rows <= columns else a.T @ a
+    np.testing.assert_allclose(small, np.eye(min(rows, columns)), atol=1e-12)
 
 
 def test_orthogonal_of_stacked_gates_draws_four_squares() -> None:
     ts.seed(0)
     lstm = LSTM(3, 4)
-    init.orthogonal(lstm.weight_hh_l0)
+    init.orthogonal(lstm.weight_hh_l0, blocks=4)
     squares = lstm.weight_hh_l0.data.reshape(4, 4, 4)
     for square in squares:
         np.testing.assert_allclose(square @ square.T, np.eye(4), atol=1e-6)
     assert not np.allclose(squares[0], squares[1])
+    with pytest.raises(ValueError, match="16 rows do not fall into 3 blocks"):
+        init.orthogonal(lstm.weight_hh_l0, blocks=3)
 
 
 def test_orthogonal_is_uniform_over_all() -> None:

@@ -191,6 +191,19 @@ def test_means_of_float16_do_not_overflow(backend: Place) -> None:
         assert backend.host(y) == pytest.approx(expected, rel=1e-3)
 
 
+def test_norms_of_float16_do_not_overflow(backend: Place) -> None:
+    rows = np.array([[300, -300, 100]])
+    for norm in (ops.layer_norm, ops.rms_norm):
+        x = backend.tensor(rows.astype(np.float16), requires_grad=True)
+        y = norm(x, backend.tensor(np.ones(3, np.float16)))
+        expected = norm(ts.tensor(rows.astype(np.float64))).numpy()
+        assert y.dtype == ts.grad(y.sum(), x).dtype == np.float16
+        np.testing.assert_allclose(backend.host(y), expected, rtol=1e-3)
+        assert norm(x, backend.tensor(np.ones(3, np.float32))).dtype == np.float32, "two dtypes are promoted"
+    weight = backend.tensor(np.ones(3, np.float32))
+    assert ops.cross_entropy(x, backend.tensor([0]), weight=weight).dtype == np.float32
+
+
 def test_a_number_to_the_power_of_a_tensor_where_there_is_no_derivative(backend: Place) -> None:
     for base in (0, -2, 0.0):
         x = backend.tensor([2.0], requires_grad=True)

@@ -54,18 +54,24 @@ def backend_for(device: str | None) -> Backend:
     """The backend of a device by its name.
 
     Args:
-        device: "cpu" (also None), "cuda" or "cuda:0".
+        device: "cpu" (also None), "cuda" or "cuda:0": one GPU a process, which CUDA_VISIBLE_DEVICES chooses.
     Raises:
-        ValueError: for any other name, or a GPU number that this machine lacks.
+        ValueError: for any other name.
         RuntimeError: where a GPU is asked for and CuPy, the driver, a visible device or CUDA's libraries are missing.
     """
     if device is None or device == "cpu":
         return _numpy
     kind, _, number = str(device).partition(":")
     if kind != "cuda" or not (number or "0").isdigit():
-        raise ValueError(f"unknown device {device!r}: expected 'cpu', 'cuda' or 'cuda:0'")
+        raise ValueError(
+            f"unknown device {device!r}: expected 'cpu' or 'cuda' (or, for .to, a dtype such as 'float64')"
+        )
+    if int(number or 0):
+        raise ValueError(
+            f"device {device!r}: a process uses one GPU: choose it by CUDA_VISIBLE_DEVICES={number}, and 'cuda'"
+        )
     from .cupy_backend import load
 
-    backend, array_type = load(int(number or 0))
+    backend, array_type = load()
     _by_type[array_type] = backend
     return backend

@@ -14,9 +14,8 @@ INSTALL = "pip install 'tinygrad-seq[cuda13]' (or 'tinygrad-seq[cuda12]' for a d
 class CupyBackend(Backend):
     kernels = KERNELS
 
-    def __init__(self, cupy: Any, number: int) -> None:
+    def __init__(self, cupy: Any) -> None:
         self.xp = cupy
-        self.number = number
         self._out_of_range: dict[str, Array] = {}  # what was indexed -> a flag on the device
 
     def device_of(self, array: Array) -> str:
@@ -44,25 +43,24 @@ class CupyBackend(Backend):
         self._out_of_range[what] = flag | self._out_of_range[what] if what in self._out_of_range else flag
 
 
-_loaded: dict[tuple[Any, int], CupyBackend] = {}
+_loaded: dict[Any, CupyBackend] = {}  # by the module, which tests replace
 
 
-def load(number: int) -> tuple[CupyBackend, type]:
-    """The backend of GPU `number` and its array type; RuntimeError saying which of four things is missing."""
+def load() -> tuple[CupyBackend, type]:
+    """The backend of the GPU and its array type; RuntimeError saying which of four things is missing."""
     try:
         import cupy
     except ImportError as error:
         if getattr(error, "name", None) == "cupy":
             raise RuntimeError(f"device 'cuda' needs CuPy, which is not installed: {INSTALL}") from error
         raise _without_libraries("CuPy is installed", error) from error
-    if (cupy, number) not in _loaded:
-        _check_gpu(cupy, number)
-        _loaded[cupy, number] = CupyBackend(cupy, number)
-    cupy.cuda.Device(number).use()
-    return _loaded[cupy, number], cupy.ndarray
+    if cupy not in _loaded:
+        _check_gpu(cupy)
+        _loaded[cupy] = CupyBackend(cupy)
+    return _loaded[cupy], cupy.ndarray
 
 
-def _check_gpu(cupy: Any, number: int) -> None:
+def _check_gpu(cupy: Any) -> None:
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
@@ -78,14 +76,11 @@ def _check_gpu(cupy: Any, number: int) -> None:
             "device 'cuda': the driver shows no device; CUDA_VISIBLE_DEVICES is "
             f"{os.environ.get('CUDA_VISIBLE_DEVICES')!r}: unset it, or use device 'cpu'"
         )
-    if number >= count:
-        raise ValueError(f"device 'cuda:{number}': this machine has {count}, numbered 0 to {count - 1}")
     try:
-        with cupy.cuda.Device(number):
-            one = cupy.ones((2, 2), np.float32)
-            (one + one) @ one  # an elementwise kernel needs NVRTC, a product cuBLAS
+        one = cupy.ones((2, 2), np.float32)
+        (one + one) @ one  # an elementwise kernel needs NVRTC, a product cuBLAS
     except (cupy.cuda.runtime.CUDARuntimeError, MemoryError) as error:  # busy, full, or too old for this CuPy
-        raise RuntimeError(f"device 'cuda:{number}': the GPU is there, but cannot be used ({error})") from error
+        raise RuntimeError(f"device 'cuda': the GPU is there, but cannot be used ({error})") from error
     except Exception as error:  # CuPy has many for this: ImportError, RuntimeError, OSError, CompileException
         raise _without_libraries("a GPU is there", error) from error
 

@@ -7,7 +7,7 @@ import numpy as np
 from .base import Array, Backend
 from .kernels import KERNELS
 
-ONE_HOT_ROWS = 1024  # up to here a one-hot product adds rows faster than sorting them does
+ONE_HOT_ROWS = 128  # a table of characters: there a one-hot product adds wide rows faster than sorting them does
 
 
 class NumpyBackend(Backend):

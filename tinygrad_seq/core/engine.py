@@ -109,8 +109,8 @@ def walk(
     waiting: list[tuple[int, Op]] = []
     found: dict[Any, Any] = {}
     wanted = set(targets or ())
-    # Nothing older than the oldest target depends on one. A leaf (number: inf) is never visited.
     last_write = _Writes.last
+    # Nothing older than the oldest target depends on one. A leaf (number: inf) is never visited.
     oldest = min(max((place.number for place in wanted), default=sys.maxsize), sys.maxsize)
 
     def arrive(place: Any, g: Any) -> None:

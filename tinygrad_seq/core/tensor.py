@@ -226,6 +226,9 @@ class Tensor:
         notes += ["requires_grad=True"] if self.requires_grad else []
         return f"tensor({', '.join([values, *notes])})"
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self.place is not None and type(self.place) is not Leaf:
             raise ValueError("only leaves and constants can be copied deeply; use .detach() first")

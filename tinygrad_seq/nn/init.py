@@ -51,10 +51,15 @@ def kaiming_normal(p: Parameter) -> None:
     normal(p, math.sqrt(2 / _fans(p)[1]))
 
 
-def orthogonal(p: Parameter, gain: float = 1.0) -> None:
+def orthogonal(p: Parameter, gain: float = 1.0, *, blocks: int = 1) -> None:
     """Orthonormal rows or columns, whichever are fewer (Saxe et al., 2014). p: a matrix.
 
-    A matrix of several gates stacked, such as an LSTM's weight_hh, gets an orthogonal block for each square.
+    Args:
+        gain: a factor of all elements.
+        blocks: into how many matrices, one above the other, p is cut first: 4 for an LSTM's weight_hh, whose gates
+            are stacked.
+    Raises:
+        ValueError: where p is no matrix, or its rows do not fall into that many blocks.
 
     >>> import numpy as np
     >>> import tinygrad_seq as ts
@@ -64,7 +69,8 @@ def orthogonal(p: Parameter, gain: float = 1.0) -> None:
     True
     """
     rows, columns = _fans(p)
-    blocks = rows // columns if rows % columns == 0 else 1
+    if blocks < 1 or rows % blocks:
+        raise ValueError(f"orthogonal: {rows} rows do not fall into {blocks} blocks of equal height")
     generator = numpy_generator()
     drawn = []
     for _ in range(blocks):

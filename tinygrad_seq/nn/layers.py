@@ -25,6 +25,11 @@ class Linear(Module):
 
     Shapes: x (..., D) -> y (..., H); weight W (H, D), bias b (H,), at first uniform within ± 1/√D.
 
+    Args:
+        in_features: D; out_features: H.
+    Raises:
+        ValueError: where the last axis of x is not D, with the equation and the shapes put in.
+
     >>> import tinygrad_seq as ts
     >>> ts.nn.Linear(3, 2)(ts.tensor([[1.0, 2.0, 3.0]])).shape
     (1, 2)
@@ -80,6 +85,13 @@ class Embedding(Module):
 class Dropout(Module):
     """Zero each element with probability p in training, and scale the rest by 1 / (1 - p); nothing in evaluation.
 
+    Shapes: any (...) -> (...). Source: Srivastava et al., 2014.
+
+    Args:
+        p: the probability of a zero, 0 ≤ p < 1.
+    Raises:
+        ValueError: for another p.
+
     >>> import tinygrad_seq as ts
     >>> ts.nn.Dropout(0.5).eval()(ts.tensor([1.0, 2.0]))
     tensor([1., 2.])
@@ -100,7 +112,12 @@ class Dropout(Module):
 class LayerNorm(Module):
     """y = (x - μ) / √(σ² + ε) · γ + β, with mean μ and variance σ² of the last axis (Ba, Kiros and Hinton, 2016).
 
-    Shapes: x (..., D) -> (..., D); weight γ and bias β (D,).
+    Shapes: x (..., D) -> (..., D); weight γ and bias β (D,), at first 1 and 0.
+
+    Args:
+        size: D; eps: ε, added to the variance.
+    Raises:
+        ValueError: where the last axis of x is not D.
 
     >>> import tinygrad_seq as ts
     >>> ts.nn.LayerNorm(2)(ts.tensor([[1.0, 3.0]])).numpy().round(3).tolist()

@@ -37,7 +37,7 @@ class Module:
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         outer = state.scope
-        state.scope = Scope(outer, self)  # so that a picture can draw its operations together
+        state.scope = Scope(outer, self)  # what `scope` does, written out: every call passes here
         try:
             return self.forward(*inputs, **options)
         finally:

@@ -1,6 +1,7 @@
 """Operations on each element: arithmetic with broadcasting, functions, comparison and logic."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -383,6 +384,16 @@ def astype(x: Any, dtype: Any) -> Any:
     if isinstance(x, Tensor) and kind != "f":
         return Tensor(x.data.astype(dtype))
     return AsType(dtype)(x)
+
+
+def in_float32(run: Callable[..., Any], *inputs: Any) -> Any:
+    """run(*inputs), with float16 as float32 inside: its squares overflow from 256 on, its sums from 65,520."""
+    narrow = [x is not None and x.dtype == np.float16 for x in inputs]
+    if not any(narrow):
+        return run(*inputs)
+    y = run(*(astype(x, np.float32) if is_narrow else x for x, is_narrow in zip(inputs, narrow, strict=True)))
+    alone = all(x is None or is_narrow for x, is_narrow in zip(inputs, narrow, strict=True))
+    return astype(y, np.float16) if alone else y
 
 
 # Without gradient: their results are constants.

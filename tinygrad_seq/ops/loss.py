@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import numpy as np
-
 from ..backend import backend_of
 from ..core import FusedOp, value
-from .elementwise import astype, log, softplus, where
+from .elementwise import astype, in_float32, log, softplus, where
 from .index import beside, gather, integers
 from .reduce import mean, sum
 from .softmax import log_softmax
@@ -77,10 +75,7 @@ def cross_entropy(
     counted = targets if ignore_index is None else be.xp.where(targets == ignore_index, 0, targets)
     be.check_range(counted, V, f"cross_entropy: there are {V} classes")
     op = CrossEntropy(targets=beside(logits, targets), ignore_index=ignore_index, smoothing=label_smoothing)
-    if logits.dtype == np.float16:  # whose sums overflow from 65,520 on
-        weight = None if weight is None else astype(value(weight), np.float32)
-        return astype(op(astype(logits, np.float32), weight), np.float16)
-    return op(logits, value(weight))
+    return in_float32(op, logits, value(weight))
 
 
 def binary_cross_entropy_with_logits(logits: Any, targets: Any) -> Any:

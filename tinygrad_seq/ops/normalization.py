@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..core import FusedOp
-from .elementwise import sqrt
+from .elementwise import in_float32, sqrt
 from .reduce import mean
 
 
@@ -26,12 +26,16 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) 
         x: (..., D); weight γ and bias β: (D,) or None; eps: ε, added to the variance.
     """
     _check("layer_norm", x, weight=weight, bias=bias)
-    return LayerNorm(eps=eps)(x, weight, bias)
+    return in_float32(LayerNorm(eps=eps), x, weight, bias)
 
 
 def rms_norm(x: Any, weight: Any = None, eps: float = 1e-5) -> Any:
     """y = x / √(mean(x²) + ε) · γ over the last axis (Zhang and Sennrich, 2019). x: (..., D); weight: (D,) or None."""
     _check("rms_norm", x, weight=weight)
+    return in_float32(lambda x, weight: _rms_norm(x, weight, eps), x, weight)
+
+
+def _rms_norm(x: Any, weight: Any, eps: float) -> Any:
     y = x / sqrt(mean(x * x, -1, keepdims=True) + eps)
     return y if weight is None else y * weight
 

@@ -21,6 +21,9 @@ class Optimizer:
     Args:
         params: tensors with gradients, or a list of groups, dicts with "params" and options of their own.
         lr: the learning rate; every option may differ between groups.
+    Raises:
+        ValueError: for no parameters, one that is given twice, an option that is unknown or below 0.
+        TypeError: for anything but leaves that require a gradient.
     """
 
     buffers: tuple[str, ...] = ()  # flat arrays that last from step to step
@@ -224,6 +227,14 @@ class Adam(Optimizer):
 
     Args:
         betas: β₁ and β₂; eps: ε; weight_decay: adds weight_decay · p to the gradient.
+
+    >>> import tinygrad_seq as ts
+    >>> w = ts.tensor([1.0, -2.0], requires_grad=True)
+    >>> opt = ts.optim.Adam([w], lr=0.5)
+    >>> (w * w).sum().backward()
+    >>> opt.step()
+    >>> w.tolist()
+    [0.5, -1.5]
     """
 
     buffers = ("m", "v")

@@ -19,6 +19,10 @@ class LanguageModelTask:
         training, held_out: the ids of two texts, (N,) integers each.
         batch_size: B rows of the text side by side; num_steps: T symbols a batch.
         device: where batches go: the model's.
+    Raises:
+        ValueError: where a text is too short: training needs B · T + 1 symbols, the held-out one 2.
+
+    `Trainer` has an example.
     """
 
     def __init__(
@@ -51,12 +55,14 @@ class LanguageModelTask:
             self.state = None
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """The mean loss of a batch, (B, T) each, in nats; the state goes on from the batch before, detached."""
         x, y = batch
         logits, state = self.model(x, self.state)
         self.state = type(state)(*(part.detach() for part in state))
         return ops.cross_entropy(logits, y)
 
     def size(self, batch: tuple[Tensor, Tensor]) -> int:
+        """B · T, the predictions of a batch."""
         return batch[0].size
 
     def evaluate(self, *, memory: bool = True) -> float:
@@ -69,21 +75,24 @@ class LanguageModelTask:
         self.model.eval()
         losses, state = [], None
         self.held_out.position = 0
-        with no_grad():
-            for x, y in self.held_out:
-                if not memory:
-                    x, y, state = x.reshape(-1, 1), y.reshape(-1, 1), None
-                logits, state = self.model(self._on_device(x), state)
-                losses.append(ops.cross_entropy(logits, self._on_device(y)))
-            mean = ops.mean(ops.stack(losses)).item()
-        self.model.train(was_training)
-        return mean
+        try:
+            with no_grad():
+                for x, y in self.held_out:
+                    if not memory:
+                        x, y, state = x.reshape(-1, 1), y.reshape(-1, 1), None
+                    logits, state = self.model(self._on_device(x), state)
+                    losses.append(ops.cross_entropy(logits, self._on_device(y)))
+                return ops.mean(ops.stack(losses)).item()
+        finally:
+            self.model.train(was_training)
 
     def state_dict(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """(arrays, plain values): the carried state, and the place in the text."""
         carried = {} if self.state is None else {name: t.numpy() for name, t in self.state._asdict().items()}
         return carried, self.stream.state_dict()
 
     def load_state_dict(self, arrays: dict[str, Any], values: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
         self.stream.load_state_dict(values)
         self.state = None
         if arrays:

@@ -69,6 +69,17 @@ class Trainer:
         checkpoint_every: steps between checkpoints; one is always written at the end.
         extra: plain values that go into each checkpoint's state, such as the vocabulary and the config.
         report: called with a `Progress` every `report_every` steps. Reading a loss makes a GPU wait: not every step.
+    Raises:
+        ValueError: for a number of steps below 1.
+
+    >>> import numpy as np
+    >>> import tinygrad_seq as ts
+    >>> model = ts.models.LanguageModel(ts.models.LanguageModelConfig(vocab_size=3, hidden_size=8))
+    >>> ids = np.array([0, 1, 2] * 100)
+    >>> task = ts.train.LanguageModelTask(model, ids, ids[:30], batch_size=4, num_steps=8)
+    >>> history = Trainer(task, ts.optim.Adam(model.parameters(), lr=0.05), steps=30).run()
+    >>> [step for step, _ in history.validation], history.loss[-1][1] < history.loss[0][1]
+    ([30], True)
     """
 
     def __init__(
