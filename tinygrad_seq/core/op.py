@@ -96,7 +96,7 @@ class Op(Place):
         self.number = next_number()
         self.sources = sources
         self.scope = state.scope
-        if constant:  # not by a comprehension: 0.5 µs
+        if constant:  # `mark`, written out: a call for each input takes longer
             self.constants = constants = []
             for x in inputs:
                 if isinstance(x, Tensor):
