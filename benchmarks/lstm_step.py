@@ -13,11 +13,16 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 import tinygrad_seq as ts
 from tinygrad_seq.backend.memory import keep_freed_memory
 from tinygrad_seq.models import LanguageModel, LanguageModelConfig
+
+try:
+    import torch
+except ImportError:
+    print("PyTorch is not installed, and there is nothing to compare with: pip install torch")
+    raise SystemExit(0) from None
 
 B, T, V = 32, 64, 103
 
