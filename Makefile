@@ -33,7 +33,9 @@ check: $(VENV)/.installed-check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
 
+# First what the wheel itself raises where there is no driver; then its code, with the CUDA calls replaced.
 test-cupy: $(VENV_CUPY)/.installed-cupy
+	$(VENV_CUPY)/bin/python -m pytest -q tests/backend/test_missing_gpu.py
 	HOSTCUDA_CACHE="$${HOSTCUDA_CACHE:-$(CURDIR)/$(VENV_CUPY)/kernels}" $(VENV_CUPY)/bin/python tests/gpu/run_real_cupy.py
 
 bench: $(VENV)/.installed-bench

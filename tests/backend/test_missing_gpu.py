@@ -188,7 +188,7 @@ def test_everything_that_asks_for_a_gpu_says_it(monkeypatch: pytest.MonkeyPatch)
 def test_the_real_cupy_where_it_is_installed_and_there_is_no_driver() -> None:
     """In a process of its own: what the real wheel raises on a machine without a driver, turned into our words."""
     if importlib.util.find_spec("cupy") is None:
-        pytest.skip("CuPy is not installed: what the real one raises is not checked")
+        pytest.skip("CuPy is not installed here: `make test-cupy` checks what the real one raises")
     program = (
         "import tinygrad_seq as ts\n"
         "try:\n    print(ts.tensor([1.0], device='cuda').device)\n"

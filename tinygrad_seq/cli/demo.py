@@ -25,7 +25,8 @@ ABOUT = (
 )
 MEMORY = (
     "In the last row of the table the same model is judged with its state zeroed before every character, so that it "
-    "knows nothing but the last one. The difference to the row above is what its memory is worth."
+    "knows nothing but the last one. The difference to the row above is what its memory is worth to it. It never "
+    "learned to do without: the bigram, which was made for the last character alone, does better there."
 )
 CURVE = "The loss of each batch and of the held-out text, with the count tables as lines across."
 STEP = (

@@ -69,7 +69,7 @@ class Op(Place):
         sources: list[Any] = []
         wanted = constant = False
         plain = True
-        for x in inputs:  # one loop: 0.3 µs less than two comprehensions
+        for x in inputs:  # one loop for all that is asked of an input
             if isinstance(x, Tensor):
                 plain = False
                 arrays.append(x.data)

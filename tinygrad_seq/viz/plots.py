@@ -14,9 +14,7 @@ import numpy as np
 from .value import write
 
 # Okabe and Ito, 2008: told apart by colour-blind eyes.
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE = (
-    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
-)  # fmt: skip
+SKY, BLUE, RED = "#56B4E9", "#0072B2", "#D55E00"
 
 
 def loss_curve(

@@ -64,7 +64,7 @@ def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool,
     xp, (x, h_0, _, W, U, _), (hx1, gates, c, tanh_c, dead) = be.xp, inputs, tape
     (B, T, D), H = x.shape, h_0.shape[-1]
     UT = gates_first(U, H).T.copy()
-    dy, dh, dc = (None if g_k is None else g_k for g_k in g)
+    dy, dh, dc = g
     dh, dc = (xp.zeros((H, B), x.dtype) if d is None else d.T.copy() for d in (dh, dc))
     if dy is not None:
         steps = dy.transpose(1, 2, 0)
