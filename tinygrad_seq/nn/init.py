@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
 def uniform(p: Parameter, low: float, high: float) -> None:
     """Draw from the uniform distribution on [low, high)."""
-    _fill(p, numpy_generator().random(p.shape, np.float32) * np.float32(high - low) + np.float32(low))
+    _draw(p, numpy_generator().random, high - low, low)
 
 
 def normal(p: Parameter, std: float = 1.0, mean: float = 0.0) -> None:
     """Draw from the normal distribution."""
-    _fill(p, numpy_generator().standard_normal(p.shape, np.float32) * np.float32(std) + np.float32(mean))
+    _draw(p, numpy_generator().standard_normal, std, mean)
 
 
 def constant(p: Parameter, value: float) -> None:
     """Set every element to one number."""
-    _fill(p, np.full(p.shape, value, np.float32))
+    p.data[...] = value
+    mark_written(p)
 
 
 def xavier_uniform(p: Parameter, gain: float = 1.0) -> None:
@@ -106,6 +107,19 @@ def _fans(p: Parameter) -> tuple[int, int]:
     if p.ndim != 2:
         raise ValueError(f"init: expected a matrix (fan_out, fan_in), got shape {p.shape}")
     return p.shape[0], p.shape[1]
+
+
+def _draw(p: Parameter, draw: Any, scale: float, shift: float) -> None:
+    """scale · draw + shift: the same numbers in float32 whatever the dtype and device of p."""
+    here = p.data if isinstance(p.data, np.ndarray) and p.dtype == np.float32 and p.data.flags.c_contiguous else None
+    values = np.empty(p.shape, np.float32) if here is None else here  # in place, a large table costs its memory once
+    draw(dtype=np.float32, out=values)
+    values *= np.float32(scale)
+    values += np.float32(shift)
+    if here is None:
+        _fill(p, values)
+    else:
+        mark_written(p)
 
 
 def _fill(p: Parameter, values: Any) -> None:

@@ -17,7 +17,8 @@ def new_parameter(*shape: int) -> Parameter:
     for n in shape:
         if not isinstance(n, int | np.integer) or n < 1:
             raise ValueError(f"a layer's sizes are positive integers, got {n!r}")
-    return Parameter(np.empty(shape, np.float32))
+    # A view of a single zero: the copy that Parameter makes is then the only memory of this size.
+    return Parameter(np.broadcast_to(np.float32(0), shape))
 
 
 class Linear(Module):
