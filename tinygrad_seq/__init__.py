@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import nn, ops, optim
-from .core import Parameter, Tensor, definitions, equations, grad, no_grad, tensor
+from .core import Parameter, Tensor, definitions, equations, grad, no_grad, record, tensor
 from .core.random import seed
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __all__ = [
     "no_grad",
     "ops",
     "optim",
+    "record",
     "seed",
     "tensor",
     "testing",

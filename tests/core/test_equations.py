@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as ts
-from tinygrad_seq.core.equations import BLOCKS, plain, unicode
+from tinygrad_seq.core.equations import EQUATIONS, plain, unicode
 from tinygrad_seq.core.state import state
-from tinygrad_seq.ops.recurrent import LSTMGates, lstm_gates
+from tinygrad_seq.ops.lstm import LSTMGates, lstm_gates
 
 
 class Step(NamedTuple):
@@ -29,23 +29,23 @@ def tensors(*shapes: tuple[int, ...]) -> list[ts.Tensor]:
 
 
 def test_the_registry() -> None:
-    block = BLOCKS["a_test"]
-    assert step.block is block
+    block = step.block
     assert [e.id for e in block.equations.values()] == ["a_test.a", "a_test.h"]
-    assert block.equations["h_t"] == (
-        "a_test.h",
-        "hₜ",
-        r"h_t = \tanh(a_t + U h_{t-1})",
-        "h_t = tanh(a_t + U h_{t-1})",
-    )
+    equation = block.equations["h_t"]
+    assert EQUATIONS["a_test.h"] is equation
+    assert equation[:4] == ("a_test.h", "hₜ", r"h_t = \tanh(a_t + U h_{t-1})", "h_t = tanh(a_t + U h_{t-1})")
     assert block.file == __file__
     lines = open(block.file, encoding="utf-8").read().splitlines()
     assert lines[block.line - 1].startswith("@ts.equations") and lines[block.line].startswith("def step(")
+    assert [lines[e.line - 1].strip() for e in block.equations.values()] == [
+        "a_t = x_t @ W",
+        "h_t = ts.ops.tanh(a_t + h_prev @ U)",
+    ]
     assert step.__name__ == "step" and step.__doc__ == "One step."
 
 
 def test_the_lstm_is_registered_with_the_chapter_s_symbols() -> None:
-    block = BLOCKS["lstm"]
+    block = ts.ops.lstm_step.block
     assert [e.symbol for e in block.equations.values()] == ["fₜ", "iₜ", "c̃ₜ", "cₜ", "oₜ", "hₜ"]
     assert block.equations["c_t"].text == "c_t = f_t ⊙ c_{t-1} + i_t ⊙ c̃_t"
     assert set(block.equations) == set(ts.ops.LSTMStep._fields)
@@ -55,7 +55,7 @@ def test_nodes_carry_their_symbols() -> None:
     symbols = step(*tensors((2, 3), (2, 4), (3, 4), (4, 4)))
     assert symbols.h_t.name == "hₜ" and symbols.a_t.name == "aₜ"
     assert symbols.h_t.place.equation.id == "a_test.h"
-    assert symbols.h_t.place.scope.owner is BLOCKS["a_test"]
+    assert symbols.h_t.place.scope.owner is step.block
     out = step(*(t.data for t in tensors((2, 3), (2, 4), (3, 4), (4, 4))))
     assert type(out.h_t) is np.ndarray, "on arrays it runs too"
 
@@ -91,7 +91,39 @@ def test_an_error_of_numpy_s_own_kind() -> None:
         with pytest.raises(TypeError, match=r"^a_sum: s_t = x_t \+ y_t\n    with x_t \(1,\)\n    Add of a"):
             add(ts.tensor([1.0]), "y")
     finally:
-        del BLOCKS["a_sum"]
+        del EQUATIONS["a_sum.s"]
+
+
+def test_an_id_belongs_to_one_function() -> None:
+    with pytest.raises(ValueError, match=r"equations: the id 'a_test.h' is that of an equation in .*test_equations.py"):
+
+        @ts.equations("a_test", h_t="h_t = x_t")
+        def other(x_t: Any) -> Any:
+            return x_t
+
+    assert EQUATIONS["a_test.h"] is step.block.equations["h_t"]
+
+
+class Parts(NamedTuple):
+    head: Any
+    output: Any
+    alpha: Any
+
+
+@ts.equations("a_whole", head=r"\mathrm{head}_i = x W_i", output=r"\mathrm{All}(x) = \sum_i \mathrm{head}_i")
+def whole(x: Any, W: Any) -> Parts:
+    """Several symbols under one equation, and one without an equation."""
+    head = [x @ W_i for W_i in W]
+    output = head[0] + head[1]
+    return Parts(head, output, x)
+
+
+def test_a_field_called_output_has_the_block_s_id_and_a_list_is_counted() -> None:
+    assert [e.id for e in whole.block.equations.values()] == ["a_whole.head", "a_whole"]
+    x, W, V = tensors((2, 3), (3, 3), (3, 3))
+    symbols = whole(x, [W, V])
+    assert [head.name for head in symbols.head] == ["head_1", "head_2"]
+    assert symbols.output.name == "All(x)" and symbols.alpha.name is None
 
 
 def test_the_scope_is_restored_after_exceptions() -> None:
@@ -153,6 +185,9 @@ def test_opened_lstm_names_its_nodes() -> None:
         (r"\alpha_{tj} = \softmax(e_{tj})", "α_{tj} = softmax(e_{tj})"),
         (r"\operatorname{MultiHead}(Q, K, V)", "MultiHead(Q, K, V)"),
         (r"W^\top x\,y", "W^ᵀ x y"),
+        (r"\frac{s^\top h}{\sqrt{d}}", "s^ᵀ h / √d"),
+        (r"\frac{a + b}{\sqrt{c + \frac{1}{d}}}", "(a + b) / √(c + 1 / d)"),
+        (r"h_t = [\vec{h}_t; \overleftarrow{h}_t]", "h_t = [h\u20d7_t; h\u20d6_t]"),
     ],
 )
 def test_plain(latex: str, text: str) -> None:

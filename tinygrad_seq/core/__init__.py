@@ -4,6 +4,7 @@ from .engine import backward, grad
 from .equations import equations
 from .fused import FusedOp
 from .op import Op
+from .record import record
 from .state import definitions, no_grad, scope
 from .tensor import Leaf, Parameter, Tensor, tensor, value
 
@@ -18,6 +19,7 @@ __all__ = [
     "equations",
     "grad",
     "no_grad",
+    "record",
     "scope",
     "tensor",
     "value",

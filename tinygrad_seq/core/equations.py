@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .op import Op, Slot, same_kind
-from .state import scope
+from .state import scope, state
 from .tensor import Tensor
 
 
@@ -24,6 +24,20 @@ class Equation(NamedTuple):
     symbol: str  # the left side as a person writes it: "fₜ"
     latex: str  # r"f_t = \sigma(W_f x_t + U_f h_{t-1} + b_f)"
     text: str  # the same for a terminal: "f_t = σ(W_f x_t + U_f h_{t-1} + b_f)"
+    field: str  # of the block's symbols: "f_t"
+    file: str
+    first_line: int  # of the block that it stands in
+
+    @property
+    def line(self) -> int:
+        """Where the code has it: the line that assigns the symbol; the block's first where no line does."""
+        for line in range(self.first_line, self.first_line + len(linecache.getlines(self.file))):
+            text = linecache.getline(self.file, line).strip()
+            if re.match(rf"{self.field}\b[^=]*=(?!=)", text) and not text.endswith(","):
+                return line
+            if text.startswith("return "):
+                return self.first_line if f"{self.field}=" not in text else line
+        return self.first_line
 
 
 class Block(NamedTuple):
@@ -35,15 +49,18 @@ class Block(NamedTuple):
     line: int
 
 
-BLOCKS: dict[str, Block] = {}
+EQUATIONS: dict[str, Equation] = {}  # all that are registered, by id
 
 
 def equations(name: str, **latex: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     r"""Make a function an equation block: it is registered, its symbols name the nodes, its errors show the shapes.
 
     Args:
-        name: of the block; the equation of the field `f_t` has the id "name.f".
-        latex: for each field that the function returns, its equation in LaTeX, left side first.
+        name: of the block; the equation of the field `f_t` has the id "name.f", that of a field `output` the id "name".
+        latex: for each field that the function returns, its equation in LaTeX, left side first. A field without one is
+            a symbol that is recorded, but has no equation of its own.
+    Raises:
+        ValueError: where another function has registered the same id.
 
     >>> from typing import NamedTuple
     >>> import tinygrad_seq as ts
@@ -58,30 +75,56 @@ def equations(name: str, **latex: str) -> Callable[[Callable[..., Any]], Callabl
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        code = function.__code__
+        file, line = inspect.getsourcefile(function) or "", code.co_firstlineno
         found = {
-            field: Equation(f"{name}.{field.removesuffix('_t')}", unicode(tex.split(" = ")[0]), tex, plain(tex))
+            field: Equation(_id(name, field), unicode(tex.split(" = ")[0]), tex, plain(tex), field, file, line)
             for field, tex in latex.items()
         }
-        code = function.__code__
-        block = BLOCKS[name] = Block(name, found, inspect.getsourcefile(function) or "", code.co_firstlineno)
+        own = (function.__module__, function.__qualname__)
+        for equation in found.values():
+            if _OWNERS.setdefault(equation.id, own) != own:
+                raise ValueError(
+                    f"equations: the id {equation.id!r} is that of an equation in {EQUATIONS[equation.id].file}: "
+                    "choose another name for this block"
+                )
+            EQUATIONS[equation.id] = equation
+        block = Block(name, found, file, line)
 
         @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> Any:
             try:
                 with scope(block):
                     symbols = function(*args, **kwargs)
+                    if state.recorder is not None:
+                        state.recorder.report(symbols)
             except (ValueError, TypeError) as error:
                 raise _with_shapes(error, code, name) from error
             for field, equation in found.items():
                 symbol = getattr(symbols, field, None)
-                if isinstance(symbol, Tensor) and isinstance(symbol.place, Op | Slot):
-                    symbol.place.name, symbol.place.equation = equation.symbol, equation
+                if isinstance(symbol, Tensor):
+                    _name(symbol, equation.symbol, equation)
+                elif isinstance(symbol, list | tuple):  # head_i: one for each i
+                    for k, each in enumerate(symbol, start=1):
+                        _name(each, equation.symbol.replace("_i", f"_{k}"), equation)
             return symbols
 
         run.block = block  # type: ignore[attr-defined]
         return run
 
     return decorate
+
+
+_OWNERS: dict[str, tuple[str, str]] = {}  # id -> module and name of the function that has it
+
+
+def _id(name: str, field: str) -> str:
+    return name if field == "output" else f"{name}.{field.removesuffix('_t')}"
+
+
+def _name(symbol: Any, name: str, equation: Equation) -> None:
+    if isinstance(symbol, Tensor) and isinstance(symbol.place, Op | Slot):
+        symbol.place.name, symbol.place.equation = name, equation
 
 
 def _with_shapes(error: Exception, code: Any, name: str) -> Exception:
@@ -109,10 +152,12 @@ def _with_shapes(error: Exception, code: Any, name: str) -> Exception:
 
 # Of time alone. Unicode has some letters too, but not all: W_i beside W_f would be written in two ways.
 _SUBSCRIPTS = dict(zip("0123456789t+-", "₀₁₂₃₄₅₆₇₈₉ₜ₊₋", strict=True))
+_ACCENTS = {r"\tilde": "\u0303", r"\vec": "\u20d7", r"\overrightarrow": "\u20d7", r"\overleftarrow": "\u20d6"}
+_UPRIGHT = (r"\mathrm", r"\text", r"\operatorname")
 _WORDS = {
-    r"\sigma": "σ", r"\odot": "⊙", r"\alpha": "α", r"\sum": "Σ", r"\sqrt": "√", r"\tanh": "tanh", r"\exp": "exp",
-    r"\cdot": "·", r"\top": "ᵀ", r"\in": "∈", r"\log": "log", r"\max": "max", r"\softmax": "softmax", r"\Phi": "Φ",
-    r"\mu": "μ", r"\epsilon": "ε", r"\gamma": "γ", r"\beta": "β", r"\lVert": "‖", r"\rVert": "‖", r"\partial": "∂",
+    r"\sigma": "σ", r"\odot": "⊙", r"\alpha": "α", r"\sum": "Σ", r"\prod": "∏", r"\sqrt": "√", r"\cdot": "·",
+    r"\top": "ᵀ", r"\in": "∈", r"\Phi": "Φ", r"\mu": "μ", r"\epsilon": "ε", r"\gamma": "γ", r"\beta": "β",
+    r"\lVert": "‖", r"\rVert": "‖", r"\partial": "∂", r"\ldots": "…", r"\left": "", r"\right": "", r"\quad": " ",
 }  # fmt: skip
 
 
@@ -121,11 +166,28 @@ def plain(latex: str) -> str:
 
     >>> plain(r"c_t = f_t \odot c_{t-1} + i_t \odot \tilde{c}_t")
     'c_t = f_t ⊙ c_{t-1} + i_t ⊙ c̃_t'
+    >>> plain(r"\alpha_{ij} = \frac{\exp(e_{ij})}{\sum_k \exp(e_{ik})}")
+    'α_{ij} = exp(e_{ij}) / Σ_k exp(e_{ik})'
     """
-    text = re.sub(r"\\tilde\{(\w)\}", "\\1\u0303", latex)
-    text = re.sub(r"\\(?:mathrm|text|operatorname)\{([^}]*)\}", r"\1", text)
+    text = latex
+    while (fraction := re.search(rf"\\frac{_BRACES}{_BRACES}", text)) is not None:
+        above, below = fraction[1][1:-1], fraction[2][1:-1]
+        text = text[: fraction.start()] + f"{_factor(above)} / {_factor(below)}" + text[fraction.end() :]
+    for accent, mark in _ACCENTS.items():
+        text = re.sub(rf"{re.escape(accent)}\{{(\w)\}}", rf"\1{mark}", text)
+    for word in _UPRIGHT:
+        text = re.sub(rf"{re.escape(word)}\{{([^}}]*)\}}", r"\1", text)
+    text = re.sub(rf"\\sqrt{_BRACES}", lambda root: f"√{_factor(root[1][1:-1])}", text)
     text = re.sub(r"\\[a-zA-Z]+", lambda word: _WORDS.get(word[0], word[0][1:]), text)
     return re.sub(r"\\[,;! ]", " ", text)
+
+
+_BRACES = r"(\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})"  # a group in braces, three deep
+
+
+def _factor(text: str) -> str:
+    """A part of a fraction or under a root, in parentheses where it is a sum."""
+    return f"({text})" if re.search(r" [+-] ", re.sub(r"\([^()]*\)|\\sqrt\{.*\}", "", text)) else text
 
 
 def unicode(latex: str) -> str:

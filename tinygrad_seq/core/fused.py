@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from ..backend import backend_of
 from .engine import grad
 from .op import Op, applied_twice, explain, mark, spent
-from .state import scope, state
+from .state import scope, setting, state
 from .tensor import Tensor, next_number, value
 
 
@@ -41,6 +41,9 @@ class FusedOp(Op):
             ys, tape = kernel.forward(backend, *arrays, **self.static)
         except Exception as error:
             raise explain(type(self).__name__, self.names, arrays, error) from error
+        if state.recorder is not None:  # the kernel knows no symbols: the definition tells them, beside it
+            with scope(self), setting(grad=False, fused=False):
+                self.definition(*(None if a is None else Tensor(a) for a in arrays), **self.static)
         sources = [x.place if isinstance(x, Tensor) else None for x in inputs]
         if not state.grad or all(place is None for place in sources):
             if not any(isinstance(x, Tensor) for x in inputs):

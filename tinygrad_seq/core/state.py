@@ -9,7 +9,8 @@ from typing import Any
 class Scope:
     """One call of a module, an equation block or a loop's step, inside the call that made it.
 
-    Ops note the scope they were made in, so that a picture can draw them together. `owner` is the module, or a text.
+    Ops note the scope they were made in, so that a picture can draw them together. `owner` is the module, the block,
+    the fused operation that was opened, a Step, or a text.
     """
 
     __slots__ = ("parent", "owner")
@@ -18,10 +19,24 @@ class Scope:
         self.parent, self.owner = parent, owner
 
 
+class Step:
+    """The owner of a scope that is one step of a loop over time."""
+
+    __slots__ = ("t", "runs")
+
+    def __init__(self, t: int, runs: Any = None) -> None:
+        self.t = t  # counted from 0
+        self.runs = runs  # (B,) booleans, which sequences have not ended yet; None: all
+
+    def __str__(self) -> str:
+        return f"t = {self.t + 1}"
+
+
 class _State(threading.local):  # class attributes are the defaults of every thread
     grad: bool = True  # operations join the graph
     fused: bool = True  # fused operations run their kernel, not their definition
     scope: Scope | None = None
+    recorder: Any = None  # who wants to know the symbols of equation blocks
 
 
 state = _State()

@@ -1,5 +1,6 @@
 """The loop around a model: tasks, the Trainer, checkpoints."""
 
+from .bptt import detach, truncated_bptt
 from .checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -19,8 +20,10 @@ __all__ = [
     "Progress",
     "Task",
     "Trainer",
+    "detach",
     "latest_checkpoint",
     "load_checkpoint",
     "prune_checkpoints",
     "save_checkpoint",
+    "truncated_bptt",
 ]

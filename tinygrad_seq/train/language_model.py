@@ -9,6 +9,7 @@ from .. import ops
 from ..core import Tensor, no_grad, tensor
 from ..data import LanguageModelStream
 from ..nn import Module
+from .bptt import detach
 
 
 class LanguageModelTask:
@@ -58,7 +59,7 @@ class LanguageModelTask:
         """The mean loss of a batch, (B, T) each, in nats; the state goes on from the batch before, detached."""
         x, y = batch
         logits, state = self.model(x, self.state)
-        self.state = type(state)(*(part.detach() for part in state))
+        self.state = detach(state)
         return ops.cross_entropy(logits, y)
 
     def size(self, batch: tuple[Tensor, Tensor]) -> int:

@@ -15,7 +15,7 @@ from ..backend import backend_of
 from ..core import FusedOp, Leaf, Op, Tensor
 from ..core.equations import Block
 from ..core.op import Slot
-from ..core.state import Scope, setting
+from ..core.state import Scope, Step, setting
 from ..core.tensor import Constant, next_number
 from ..nn import Module
 from . import names
@@ -603,8 +603,7 @@ class _Parts:
             return names.clean(owner.name), "equations"
         if isinstance(owner, FusedOp):
             return names.op_label(owner), "opened"
-        label = names.clean(owner)
-        return label, "step" if label[-1:].isdigit() else "named"
+        return names.clean(owner), "step" if isinstance(owner, Step) else "named"
 
     @staticmethod
     def _note(owner: Any) -> str:

@@ -1,0 +1,193 @@
+"""Recording what a model computes on the way: the symbols of every equation block that a forward pass runs through."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..backend import backend_of
+from .equations import Block
+from .state import Scope, Step, setting, state
+from .tensor import Tensor, value
+
+
+class _Call:
+    """One run of a block, or of all the steps of a loop over it."""
+
+    def __init__(self, block: str, depth: int, loop: Scope | None, stepped: bool) -> None:
+        self.block, self.depth = block, depth  # how many blocks it stands in
+        self.loop, self.stepped = loop, stepped  # the scope around the steps, which may be None
+        self.steps: dict[int, dict[str, Any]] = {}  # t -> symbol -> array
+
+    def read(self, field: str) -> Any:
+        """The array of a symbol, (B, …), or (B, T, …) of a loop."""
+        arrays = [self.steps[t][field] for t in sorted(self.steps)]
+        return backend_of(arrays[0]).xp.stack(arrays, 1) if self.stepped else arrays[0]
+
+
+class Recorded:
+    """The symbols recorded in one place of a model, as attributes: `r["lstm"].f_t`.
+
+    A symbol is a Tensor without graph: (B, T, …) where the block ran over time, else as the block has it. Several
+    layers or directions below the place stand one behind the other on a new first axis, in h_n's order. Where a cell
+    was called in a loop of one's own, its calls are the time steps. Where a layer was called several times, `[k]` is
+    one call.
+    """
+
+    def __init__(self, key: str, places: dict[str, list[_Call]], number: int | None = None) -> None:
+        self._key, self._places, self._number = key, places, number
+
+    def __getitem__(self, k: int) -> "Recorded":
+        return Recorded(self._key, self._places, k)
+
+    def __dir__(self) -> list[str]:
+        return sorted({field for calls in self._places.values() for call in calls for field in _fields(call)})
+
+    def __getattr__(self, field: str) -> Any:
+        if field.startswith("__"):
+            raise AttributeError(field)
+        found = [self._one(path, field, calls) for path, calls in self._places.items() if _have(calls, field)]
+        if not found:
+            raise AttributeError(f"{self._key!r} has no symbol {field!r} recorded; there are {', '.join(dir(self))}")
+        if len(found) == 1:
+            return _tensor(found[0])
+        shapes = {array.shape for array in found}
+        if len(shapes) > 1 or not hasattr(found[0], "dtype"):
+            paths = [path for path, calls in self._places.items() if _have(calls, field)]
+            raise AttributeError(f"{field} has several shapes below {self._key!r}: name one of {', '.join(paths)}")
+        return Tensor(backend_of(found[0]).xp.stack(found, 0))
+
+    def _one(self, path: str, field: str, calls: list[_Call]) -> Any:
+        """The symbol in one place, from the outermost block that has it: `alpha` of all heads, not of each."""
+        having = [call for call in calls if field in _fields(call)]
+        outermost = min(call.depth for call in having)
+        having = [call for call in having if call.depth == outermost]
+        if self._number is not None:
+            return having[self._number].read(field)
+        if len(having) == 1:
+            return having[0].read(field)
+        arrays = [call.read(field) for call in having]
+        if any(call.stepped for call in having) or any(getattr(array, "ndim", 0) != 2 for array in arrays):
+            raise AttributeError(
+                f"{path!r} was called {len(having)} times: choose one, as in r[{self._key!r}][0].{field}"
+            )
+        return backend_of(arrays[0]).xp.stack(arrays, 1)
+
+
+class Recorder:
+    """What `record` gives: by the path of a layer in the model, what it computed.
+
+    `r["encoder.lstm"]` is one layer; `r["encoder"]` all that lies below it. Outside of any module the key is the name
+    of the equation block; a layer that is called by itself goes by the name of its class in small letters.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[str, list[_Call]] = {}
+        self._paths: dict[int, tuple[Any, dict[int, str]]] = {}  # id of a root -> the root, {id of a module: path}
+
+    def __getitem__(self, key: str) -> Recorded:
+        places = {path: calls for path, calls in self._calls.items() if path == key or path.startswith(f"{key}.")}
+        if not places:  # by the name of a block
+            named = {path: [call for call in calls if call.block == key] for path, calls in self._calls.items()}
+            places = {path: calls for path, calls in named.items() if calls}
+        if not places:
+            there = ", ".join(map(repr, self._calls)) or "nothing: no equation block ran"
+            raise KeyError(f"nothing was recorded for {key!r}; there is {there}")
+        return Recorded(key, places)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._calls)
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def keys(self) -> list[str]:
+        """The places in which something was recorded, in the order of the computation."""
+        return list(self._calls)
+
+    def __repr__(self) -> str:
+        lines = [f"{path}: {', '.join(dir(Recorded(path, {path: calls})))}" for path, calls in self._calls.items()]
+        return "\n".join(["record of", *(f"  {line}" for line in lines)])
+
+    def report(self, symbols: Any) -> None:
+        """Take down the symbols of a block, of which the scope says where it stands."""
+        blocks: list[str] = []
+        words: list[str] = []
+        modules: list[Any] = []
+        step: Scope | None = None
+        scope = state.scope
+        while scope is not None:
+            owner = scope.owner
+            if isinstance(owner, Block):
+                blocks.append(owner.name)
+            elif isinstance(owner, Step):
+                step = step or scope
+            elif isinstance(owner, str):
+                words += [] if modules else [owner]
+            elif hasattr(owner, "named_modules"):
+                modules.append(owner)
+            scope = scope.parent
+        path = ".".join(filter(None, [self._path(modules), *reversed(words)])) or blocks[0]
+        loop = step.parent if step is not None else None
+        t = step.owner.t if step is not None else 0
+        calls = self._calls.setdefault(path, [])
+        alike = [call for call in calls if call.block == blocks[0] and call.depth == len(blocks)]
+        call = alike[-1] if alike else None
+        if call is None or step is None or not call.stepped or call.loop is not loop or t in call.steps:
+            call = _Call(blocks[0], len(blocks), loop, step is not None)
+            calls.append(call)
+        runs = step.owner.runs if step is not None else None
+        call.steps[t] = {
+            field: _while_it_runs(symbol, runs)
+            for field, symbol in symbols._asdict().items()
+            if isinstance(symbol, Tensor | list | tuple)
+        }
+
+    def _path(self, modules: list[Any]) -> str:
+        """The path of the innermost module in the outermost."""
+        if not modules:
+            return ""
+        root = modules[-1]
+        if id(root) not in self._paths:
+            self._paths[id(root)] = root, {id(module): path for path, module in root.named_modules()}
+        return self._paths[id(root)][1].get(id(modules[0]), "") or type(modules[0]).__name__.lower()
+
+
+@contextmanager
+def record() -> Iterator[Recorder]:
+    """A `with` block in which the symbols of all equations are recorded: gates, cells, states, attention weights.
+
+    What the model computes stays the same to the last bit: fused operations run their kernel as ever, and their
+    definition beside it, which costs time and, for attention, memory for its weights.
+
+    >>> import tinygrad_seq as ts
+    >>> lstm = ts.nn.LSTM(3, 5)
+    >>> with ts.record() as r:
+    ...     out, state = lstm(ts.tensor([[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]))
+    >>> r["lstm"].f_t.shape
+    (1, 2, 5)
+    """
+    recorder = Recorder()
+    with setting(recorder=recorder):
+        yield recorder
+
+
+def _fields(call: _Call) -> dict[str, Any]:
+    return next(iter(call.steps.values()))
+
+
+def _have(calls: list[_Call], field: str) -> bool:
+    return any(field in _fields(call) for call in calls)
+
+
+def _tensor(x: Any) -> Any:
+    return Tensor(x) if hasattr(x, "dtype") else tuple(map(Tensor, x))
+
+
+def _while_it_runs(symbol: Any, runs: Any) -> Any:
+    """The array of a symbol, 0 for sequences that have ended."""
+    if isinstance(symbol, list | tuple):
+        return tuple(_while_it_runs(each, runs) for each in symbol if isinstance(each, Tensor))
+    array = value(symbol)
+    if runs is None or not array.ndim or len(array) != len(runs):
+        return array
+    return array * runs.reshape((-1,) + (1,) * (array.ndim - 1))
