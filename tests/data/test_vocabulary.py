@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_seq.data import CharVocabulary
+from tinygrad_seq.data import CharVocabulary, Vocabulary
 
 # Every code point, lone surrogates and NUL too: a Python string may hold them.
 any_text = st.text(alphabet=st.characters(exclude_categories=()), min_size=1)
@@ -76,3 +76,28 @@ def test_a_vocabulary_holds_each_character_once():
 def test_a_foreign_value_is_refused(value):
     with pytest.raises(ValueError, match="to_json"):
         CharVocabulary.from_json(value)
+
+
+def test_a_vocabulary_of_words_numbers_them_after_its_own_symbols():
+    words = Vocabulary.from_sequences([["b", "a"], ("a", "see")])
+    assert words == Vocabulary(("a", "b", "see")) and len(words) == 7
+    ids = words.encode(["see", "a", "dog"], bos=True, eos=True)
+    assert ids.tolist() == [words.bos, 6, 4, words.unk, words.eos] and ids.dtype == np.int64
+    assert words.encode([]).dtype == np.int64
+    assert words.decode(ids) == ["see", "a", "<unk>"]
+    assert words.decode([4, 0, 5, 2, 6]) == ["a", "b"]  # nothing is said after <eos>
+    for k in (-1, 7):
+        with pytest.raises(ValueError, match=f"ids from 0 to 6, got {k}"):
+            words.decode([4, k])
+
+
+@given(st.text(alphabet="abc+", min_size=1))
+def test_a_text_is_a_sequence_of_its_characters(text):
+    characters = Vocabulary.from_sequences([text])
+    assert "".join(characters.decode(characters.encode(text, eos=True))) == text
+
+
+@pytest.mark.parametrize(("symbols", "twice"), [(("a", "b", "a"), "a"), (("a", "<eos>"), "<eos>")])
+def test_a_symbol_that_comes_twice_is_refused(symbols, twice):
+    with pytest.raises(ValueError, match=f"'{twice}' came again"):
+        Vocabulary(symbols)

@@ -1,7 +1,31 @@
-"""Text on its way to a model: reading, splitting, numbering, cutting into batches. All of it NumPy, on the host."""
+"""Text on its way to a model: reading, splitting, numbering, cutting into batches; and tasks made up for learning.
 
+All of it NumPy, on the host.
+"""
+
+from .agreement import Agreement, agreement
+from .dates import dates
+from .padding import pad_batch
 from .stream import LanguageModelStream
+from .synthetic import adding_problem, addition, anbn, copy, copy_memory, reversal
 from .text import pydoc_topics, read_text, split
-from .vocabulary import CharVocabulary
+from .vocabulary import CharVocabulary, Vocabulary
 
-__all__ = ["CharVocabulary", "LanguageModelStream", "pydoc_topics", "read_text", "split"]
+__all__ = [
+    "Agreement",
+    "CharVocabulary",
+    "LanguageModelStream",
+    "Vocabulary",
+    "adding_problem",
+    "addition",
+    "agreement",
+    "anbn",
+    "copy",
+    "copy_memory",
+    "dates",
+    "pad_batch",
+    "pydoc_topics",
+    "read_text",
+    "reversal",
+    "split",
+]

@@ -1,11 +1,11 @@
-"""Characters and their numbers: the alphabet that a character language model reads and writes."""
+"""Symbols and their numbers: the alphabet of a character language model, and the vocabulary of pairs and sentences."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -129,6 +129,90 @@ class CharVocabulary:
         raise ValueError(
             f"expected {{'kind': 'char', 'symbols': '…'}} as CharVocabulary.to_json writes it, got {value!r:.80}"
         )
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Symbols that are strings (words, tags, single characters), after four of its own: symbol ↔ id.
+
+        id 0 <pad>    beyond the end of a sequence in a batch
+        id 1 <bos>    before the first symbol
+        id 2 <eos>    after the last one
+        id 3 <unk>    instead of a symbol that is not in the vocabulary
+
+    A text is a sequence of its characters, so it is encoded as a list of words is.
+
+    Args:
+        symbols: the symbols, each once, which get the ids from 4 on; `from_sequences` collects them.
+
+    Raises:
+        ValueError: a symbol stands there twice, or is one of the four.
+
+    >>> words = Vocabulary.from_sequences([["the", "cat", "was", "cute"], ["the", "cats"]])
+    >>> words.symbols, len(words)
+    (('cat', 'cats', 'cute', 'the', 'was'), 9)
+    >>> words.encode(["the", "dog", "was"], eos=True)
+    array([7, 3, 8, 2])
+    >>> words.decode([7, 4, 8, 2, 0])
+    ['the', 'cat', 'was']
+    >>> "".join(Vocabulary.from_sequences(["12+34"]).decode([7, 8]))
+    '34'
+    """
+
+    symbols: tuple[str, ...]
+    own: ClassVar[tuple[str, ...]] = ("<pad>", "<bos>", "<eos>", "<unk>")
+    pad: ClassVar[int] = 0
+    bos: ClassVar[int] = 1
+    eos: ClassVar[int] = 2
+    unk: ClassVar[int] = 3
+
+    def __post_init__(self) -> None:
+        twice = next((s for i, s in enumerate(self.symbols) if s in self.own or s in self.symbols[:i]), None)
+        if twice is not None:
+            raise ValueError(
+                f"each symbol of a vocabulary stands there once, after its own {', '.join(self.own)}, but {twice!r} "
+                "came again; to collect the symbols of sequences use Vocabulary.from_sequences(sequences)"
+            )
+
+    @classmethod
+    def from_sequences(cls, sequences: Iterable[Iterable[str]]) -> Vocabulary:
+        """The symbols that occur in texts or lists of words, in alphabetical order."""
+        return cls(tuple(sorted({symbol for sequence in sequences for symbol in sequence})))
+
+    def __len__(self) -> int:
+        """V, its own four symbols with it."""
+        return len(self.own) + len(self.symbols)
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {symbol: k for k, symbol in enumerate(self.own + self.symbols)}
+
+    def encode(self, sequence: Iterable[str], *, bos: bool = False, eos: bool = False) -> np.ndarray:
+        """The ids of the symbols of a sequence: (N,), int64.
+
+        Args:
+            bos: put <bos> before it.
+            eos: put <eos> after it.
+        """
+        ids = [self._ids.get(symbol, self.unk) for symbol in sequence]
+        return np.array([self.bos] * bos + ids + [self.eos] * eos, np.int64)
+
+    def decode(self, ids: Iterable[int]) -> list[str]:
+        """The symbols that the ids (N,) stand for, up to the first <eos>, without <pad> and <bos>.
+
+        Raises:
+            ValueError: an id is outside 0 … V-1.
+        """
+        every = self.own + self.symbols
+        symbols = []
+        for k in ids:
+            if not 0 <= k < len(every):
+                raise ValueError(f"expected ids from 0 to {len(every) - 1}, got {k}; it belongs to another vocabulary")
+            if k == self.eos:
+                break
+            if k not in (self.pad, self.bos):
+                symbols.append(every[k])
+        return symbols
 
 
 def _code_points(text: str) -> np.ndarray:
