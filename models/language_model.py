@@ -1,13 +1,13 @@
 """A recurrent language model: embedding, LSTM, and an output layer that shares the embedding's table."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 import tinygrad_seq as ts
-from tinygrad_seq.core.random import numpy_generator
+
+from .generation import Autoregressive, rows_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class LanguageModelConfig:
     dropout: float = 0.0
 
 
-class LanguageModel(ts.nn.Module):
+class LanguageModel(Autoregressive):
     """The probability of the next symbol, given all before it.
 
         e_t = E x_t                          x_t one-hot, E the table of embeddings
@@ -59,28 +59,9 @@ class LanguageModel(ts.nn.Module):
         h, state = self.lstm(e, state)
         return self.output(self.dropout(h)), state
 
-    def generate(self, prompt: Sequence[int] | np.ndarray, n: int, *, temperature: float = 1.0) -> list[int]:
-        """n symbols that follow the prompt, each drawn from the model's distribution given all before it.
+    def step(self, tokens: np.ndarray, state: Any) -> tuple[ts.Tensor, Any]:
+        logits, state = self(tokens, state)
+        return logits[:, -1], state
 
-        Args:
-            prompt: at least one symbol.
-            temperature: logits are divided by it; below 1 the likely becomes more likely, near 0 it is certain.
-        """
-        if not len(prompt):
-            raise ValueError("generate: the prompt needs at least one symbol")
-        if temperature <= 0:
-            raise ValueError(f"generate: the temperature is above 0, got {temperature}")
-        rng, was_training = numpy_generator(), self.training
-        self.eval()
-        tokens, drawn = np.asarray(prompt).reshape(1, -1), []
-        try:
-            with ts.no_grad():
-                state = None
-                for _ in range(n):
-                    logits, state = self(tokens, state)
-                    p = ts.ops.softmax(logits[0, -1] / temperature).numpy().astype(np.float64)
-                    drawn.append(int(rng.choice(len(p), p=p / p.sum())))
-                    tokens = np.array([[drawn[-1]]])
-        finally:
-            self.train(was_training)
-        return drawn
+    def select(self, state: Any, rows: np.ndarray) -> Any:
+        return rows_of(state, rows, axis=1)

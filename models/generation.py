@@ -1,0 +1,356 @@
+"""Writing: how symbols are chosen, one after another, from a model that says how likely each next symbol is."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, NoReturn, TypedDict, Unpack
+
+import numpy as np
+
+import tinygrad_seq as ts
+from tinygrad_seq.core.random import numpy_generator
+from tinygrad_seq.data.padding import pad_batch
+
+Symbols = Sequence[int] | np.ndarray  # one sequence
+Batch = Sequence[Symbols] | np.ndarray  # several, of any lengths
+
+
+class Generated(NamedTuple):
+    """What was written, prompt by prompt. Where a stop symbol came, it is the last of its row."""
+
+    tokens: list[list[int]]
+    log_probs: list[list[float]]  # log P(symbol | all before it), by the model itself: no temperature, nothing left out
+    finished: list[bool]  # whether a stop symbol came
+
+
+class Options(TypedDict, total=False):
+    """How to choose: the options of `generate`, which says what each means."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    beams: int
+    length_penalty: float
+    stop: int | Sequence[int] | None
+
+
+class Autoregressive(ts.nn.Module):
+    """A model that writes from left to right: a subclass has `step`, and `select` for beam search."""
+
+    def step(self, tokens: np.ndarray, state: Any) -> tuple[ts.Tensor, Any]:
+        """Read tokens (B, T) after those of `state` (None: nothing yet) -> logits (B, V) of what comes next, state."""
+        raise NotImplementedError(f"{type(self).__name__} has no step method")
+
+    def select(self, state: Any, rows: np.ndarray) -> Any:
+        """The state of a batch made of these rows, (B',) integers; a row may come several times, or not at all."""
+        raise NotImplementedError(f"{type(self).__name__} has no select method, which beam search needs")
+
+    def generate(self, prompt: Symbols | Batch, n: int, **options: Unpack[Options]) -> Any:
+        """n symbols that follow the prompt, each chosen from the model's distribution given all before it.
+
+        Args:
+            prompt: at least one symbol; or several prompts, of any lengths.
+            options: those of `tinygrad_seq.models.generation.generate`: temperature, top_k, top_p, beams,
+                length_penalty, stop.
+        Returns:
+            A list of integers; for several prompts a list of such lists. A stop symbol, if one came, is the last.
+        """
+        rows, several = _rows("prompt", prompt)
+        tokens = generate(self, rows, n, **options).tokens
+        return tokens if several else tokens[0]
+
+
+class SequenceToSequence(Autoregressive):
+    """A model that writes one sequence after reading another: a subclass has `encode`, `step` and `select`.
+
+    Its `config` has `bos`, the symbol that every target begins with, and `eos`, the one that ends it.
+    """
+
+    config: Any
+
+    def encode(self, source: np.ndarray, source_lengths: np.ndarray) -> Any:
+        """Read sources (B, S), padded, (B,) symbols long -> the state before the first step."""
+        raise NotImplementedError(f"{type(self).__name__} has no encode method")
+
+    def generate(self, source: Symbols | Batch, n: int, **options: Unpack[Options]) -> Any:
+        """The target of a source: up to n symbols after `bos`; it ends with `eos`, if that came.
+
+        Args:
+            source: at least one symbol; or several sources, of any lengths.
+            options: those of `tinygrad_seq.models.generation.generate`; `stop` is `eos` unless given.
+        Returns:
+            A list of integers; for several sources a list of such lists.
+        """
+        rows, several = _rows("source", source)
+        if options.get("stop") is None:
+            options["stop"] = self.config.eos
+        with evaluating(self):
+            state = self.encode(*pad_batch(rows))
+            begin = np.full((len(rows), 1), self.config.bos)
+            tokens = generate(self, begin, n, state=state, **options).tokens
+        return tokens if several else tokens[0]
+
+
+def rows_of(state: Any, rows: np.ndarray, axis: int = 0) -> Any:
+    """What `select` needs: these rows of a tensor, along its batch axis, or of each tensor in a NamedTuple."""
+    if isinstance(state, ts.Tensor):
+        return state[(slice(None),) * axis + (rows,)]
+    return type(state)(*(rows_of(part, rows, axis) for part in state))
+
+
+def refuse(model: ts.nn.Module) -> NoReturn:
+    """What `generate` of a bidirectional model does: a TypeError with the reason."""
+    raise TypeError(
+        f"{type(model).__name__} cannot write: it reads in both directions, so what it says of a position depends on "
+        "the symbols after it, which do not exist yet while a text is written; use a model that reads from left to "
+        "right, such as LanguageModel or GPT"
+    )
+
+
+@contextmanager
+def evaluating(model: ts.nn.Module) -> Iterator[None]:
+    """Evaluation mode and no graph for the length of a `with` block; afterwards each part is in the mode it was in."""
+    modes = [(module, module.training) for _, module in model.named_modules()]
+    model.eval()
+    try:
+        with ts.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def generate(
+    model: Autoregressive,
+    prompts: Batch,
+    n: int,
+    *,
+    state: Any = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    beams: int = 1,
+    length_penalty: float = 0.0,
+    stop: int | Sequence[int] | None = None,
+) -> Generated:
+    """Up to n symbols after each prompt of a batch.
+
+    With z the logits of the next symbol and τ the temperature, each is drawn from
+
+        P(v) = softmax(z / τ)_v        τ = 0: the most likely symbol, always ("greedy")
+
+    of which top_k and then top_p may leave a part, whose probabilities are scaled to the sum 1. With several beams
+    nothing is drawn. Of the sequences y that it meets, beam search returns the one with the largest
+
+        score(y) = log P(y) / |y|^α        α the length penalty, |y| counts the stop symbol
+
+    where log P(y) = Σ_t log P(y_t | y_<t). At each length it keeps the most likely `beams` prefixes; every stop
+    symbol after one of them ends a sequence. It is exact where nothing is cut off: with at least V^(n-1) beams.
+
+    Prompts may differ in length, and there is no padding: what all have is read at once; where some are longer, their
+    own next symbol stands in for a chosen one. Each prompt draws from its own source of random numbers, in order, so
+    that a batch gives what its prompts give one after another, and `tinygrad_seq.seed` makes it repeatable.
+
+    Args:
+        model: is in evaluation mode meanwhile, and leaves no graph.
+        prompts: B sequences, each of at least one symbol.
+        state: what the model knows before the prompts, such as an encoded source.
+        temperature: τ ≥ 0; below 1 the likely becomes more likely.
+        top_k: draw from the k most likely symbols alone.
+        top_p: draw from the smallest set of most likely symbols whose probability is at least p, 0 < p ≤ 1.
+        beams: how many prefixes beam search keeps; 1 is no beam search.
+        length_penalty: α ≥ 0; 0 prefers short sequences, 1 compares the mean log-probability of a symbol.
+        stop: the symbols after which a sequence ends.
+    Raises:
+        ValueError: for an empty prompt, an option outside its range, or two that exclude each other.
+
+    Sources: nucleus (top_p): Holtzman et al., 2020; top_k: Fan et al., 2018; dividing by |y|^α: Wu et al., 2016, §7.
+
+    >>> class Alphabet(Autoregressive):  # 0 1 2 3 …: after v comes v + 1
+    ...     def step(self, tokens, state):
+    ...         return ts.tensor(5.0 * np.eye(9)[tokens[:, -1] + 1]), state
+    >>> generate(Alphabet(), [[0], [1, 2]], 4, temperature=0, stop=5).tokens
+    [[1, 2, 3, 4], [3, 4, 5]]
+    """
+    _check(n, temperature, top_k, top_p, beams, length_penalty)
+    rows, _ = _rows("prompt", prompts)
+    stops = [] if stop is None else [int(v) for v in np.atleast_1d(stop)]
+    with evaluating(model):
+        if n == 0:
+            return Generated([[] for _ in rows], [[] for _ in rows], [False for _ in rows])
+        if beams > 1:
+            return _beam_search(model, rows, n, state, beams, length_penalty, stops)
+        return _draw(model, rows, n, state, temperature, top_k, top_p, stops)
+
+
+# -- one symbol after another
+
+
+def _draw(
+    model: Autoregressive,
+    prompts: list[np.ndarray],
+    n: int,
+    state: Any,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    stops: list[int],
+) -> Generated:
+    B = len(prompts)
+    generators = [numpy_generator() for _ in prompts]
+    out = Generated([[] for _ in prompts], [[] for _ in prompts], [False] * B)
+    read = min(map(len, prompts))  # how many symbols of each row the model has read
+    chunk = np.array([prompt[:read] for prompt in prompts])
+    while True:
+        logits, state = model.step(chunk, state)
+        log_p = _log_softmax(logits)
+        if temperature == 0:
+            chosen = log_p.argmax(-1)
+        else:
+            below = _kept(log_p, temperature, top_k, top_p).cumsum(-1)
+            below /= below[:, -1:]
+            u = [[rng.random() if read >= len(prompt) else 0] for rng, prompt in zip(generators, prompts, strict=True)]
+            chosen = (below <= np.array(u)).sum(-1)
+        chunk = chosen[:, None]  # what a finished row reads does not matter
+        for b, prompt in enumerate(prompts):
+            if read < len(prompt):
+                chunk[b] = prompt[read]
+            elif not out.finished[b] and len(out.tokens[b]) < n:
+                v = int(chosen[b])
+                out.tokens[b].append(v)
+                out.log_probs[b].append(float(log_p[b, v]))
+                out.finished[b] = v in stops
+        if all(done or len(tokens) == n for done, tokens in zip(out.finished, out.tokens, strict=True)):
+            return out
+        read += 1
+
+
+def _log_softmax(logits: ts.Tensor) -> np.ndarray:
+    """log P(v) of every symbol, on the host in float64: (B, V)."""
+    z = logits.numpy().astype(np.float64)
+    largest = z.max(-1, keepdims=True)
+    if not np.isfinite(largest).all():
+        raise ValueError("generate: the model gave logits that are not finite, so no symbol can be chosen")
+    z -= largest
+    return z - np.log(np.exp(z).sum(-1, keepdims=True))
+
+
+def _kept(log_p: np.ndarray, temperature: float, top_k: int | None, top_p: float | None) -> np.ndarray:
+    """The distribution that is drawn from: (B, V), 0 for what is left out."""
+    with np.errstate(over="ignore"):  # a tiny temperature: -inf is meant
+        p = np.exp((log_p - log_p.max(-1, keepdims=True)) / temperature)
+    p /= p.sum(-1, keepdims=True)
+    if top_k is None and top_p is None:
+        return p
+    order = np.argsort(-p, -1, kind="stable")
+    falling = np.take_along_axis(p, order, -1)
+    if top_k is not None:
+        falling[:, top_k:] = 0
+        falling /= falling.sum(-1, keepdims=True)
+    if top_p is not None:
+        more_likely = falling.cumsum(-1)[:, :-1]  # the probability of all before the second, the third …
+        falling[:, 1:] *= more_likely < top_p
+        falling /= falling.sum(-1, keepdims=True)
+    np.put_along_axis(p, order, falling, -1)
+    return p
+
+
+# -- beam search
+
+
+class _Hypothesis(NamedTuple):
+    """A sequence so far."""
+
+    tokens: tuple[int, ...] = ()
+    log_probs: tuple[float, ...] = ()
+    log_p: float = 0.0  # of the whole
+    score: float = -np.inf  # once it has ended
+    finished: bool = False
+
+    def then(self, v: int, log_p: float) -> "_Hypothesis":
+        return _Hypothesis((*self.tokens, v), (*self.log_probs, log_p), self.log_p + log_p)
+
+
+def _beam_search(
+    model: Autoregressive, prompts: list[np.ndarray], n: int, state: Any, beams: int, alpha: float, stops: list[int]
+) -> Generated:
+    live = [[_Hypothesis()] for _ in prompts]  # of each prompt; the model's rows are all of them, one after another
+    best = [_Hypothesis() for _ in prompts]  # of those that have ended
+    read = min(map(len, prompts))
+    chunk = np.array([prompt[:read] for prompt in prompts])
+    while True:
+        logits, state = model.step(chunk, state)
+        log_p = _log_softmax(logits)
+        rows: list[int] = []  # where the next rows come from, and what they read
+        symbols: list[int] = []
+        first = 0
+        for b, prompt in enumerate(prompts):
+            mine = live[b]
+            if read < len(prompt):
+                rows.append(first)
+                symbols.append(prompt[read])
+            elif mine:
+                table = log_p[first : first + len(mine)]  # (beams, V)
+                totals = table + np.array([[h.log_p] for h in mine])
+                length = len(mine[0].tokens) + 1
+                ends = totals if length == n else totals[:, stops]
+                if ends.size:
+                    k, column = np.unravel_index(ends.argmax(), ends.shape)
+                    v = int(column) if length == n else stops[column]
+                    if (score := totals[k, v] / length**alpha) > best[b].score:
+                        ended = mine[k].then(v, float(table[k, v]))
+                        best[b] = ended._replace(score=float(score), finished=v in stops)
+                totals[:, stops] = -np.inf
+                likeliest = np.argsort(-totals, None, kind="stable")[:beams]
+                going = [divmod(int(at), totals.shape[1]) for at in likeliest if totals.flat[at] > -np.inf]
+                # log P only falls, so this is the best that any of them can still come to.
+                if length == n or not going or totals.max() / n**alpha <= best[b].score:
+                    going = []
+                live[b] = [mine[k].then(v, float(table[k, v])) for k, v in going]
+                rows += [first + k for k, _ in going]
+                symbols += [v for _, v in going]
+            first += len(mine)
+        if not rows:
+            return Generated(
+                [list(h.tokens) for h in best], [list(h.log_probs) for h in best], [h.finished for h in best]
+            )
+        state = model.select(state, np.array(rows))
+        chunk = np.array(symbols)[:, None]
+        read += 1
+
+
+# -- what comes in
+
+
+def _rows(what: str, sequences: Any) -> tuple[list[np.ndarray], bool]:
+    """Sequences of symbols as rows of integers, and whether several were given."""
+    if isinstance(sequences, ts.Tensor):
+        sequences = sequences.numpy()
+    several = len(sequences) > 0 and np.ndim(sequences[0]) > 0
+    rows = [np.asarray(row) for row in (sequences if several else [sequences])]
+    for row in rows:
+        if not len(row):
+            raise ValueError(f"generate: a {what} needs at least one symbol")
+        if row.ndim != 1 or row.dtype.kind not in "iu":
+            raise TypeError(f"generate: a {what} is a sequence of integers, got {row.dtype} {row.shape}")
+    return rows, several
+
+
+def _check(
+    n: int, temperature: float, top_k: int | None, top_p: float | None, beams: int, length_penalty: float
+) -> None:
+    if n < 0:
+        raise ValueError(f"generate: n symbols, at least 0, got {n}")
+    if not temperature >= 0:
+        raise ValueError(f"generate: the temperature is at least 0, got {temperature}")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"generate: top_k is at least 1, got {top_k}")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"generate: top_p is a probability, 0 < top_p <= 1, got {top_p}")
+    if beams < 1:
+        raise ValueError(f"generate: beams is at least 1, got {beams}")
+    if not length_penalty >= 0:
+        raise ValueError(f"generate: the length penalty is at least 0, got {length_penalty}")
+    if beams == 1 and length_penalty:
+        raise ValueError("generate: the length penalty belongs to beam search: give beams=2 or more")
+    if beams > 1 and (temperature not in (0, 1) or top_k is not None or top_p is not None):
+        raise ValueError("generate: beam search draws nothing: it takes no temperature, top_k or top_p")
