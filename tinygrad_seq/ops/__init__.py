@@ -41,12 +41,15 @@ from .elementwise import (
     tanh,
     where,
 )
+from .gru import GRUGates, GRUStep, gru, gru_biases, gru_cho, gru_cho_step, gru_gates, gru_step
 from .index import embedding, gather, getitem, scatter_add, take
 from .linalg import einsum, linear, matmul, outer
 from .loss import binary_cross_entropy_with_logits, cross_entropy, kl_div, mse_loss
+from .lstm import LSTMGates, LSTMState, LSTMStep, lstm, lstm_gates, lstm_step
 from .normalization import layer_norm, rms_norm
-from .recurrent import LSTMState, LSTMStep, lstm, lstm_gates, lstm_step, scan
 from .reduce import argmax, cumsum, logsumexp, max, mean, min, prod, std, sum, var
+from .rnn import RNNOutput, RNNState, RNNStep, rnn, rnn_output, rnn_step
+from .scan import scan
 from .shape import (
     broadcast_to,
     concatenate,
@@ -67,8 +70,14 @@ from .shape import (
 from .softmax import log_softmax, softmax
 
 __all__ = [
+    "GRUGates",
+    "GRUStep",
+    "LSTMGates",
     "LSTMState",
     "LSTMStep",
+    "RNNOutput",
+    "RNNState",
+    "RNNStep",
     "abs",
     "add",
     "argmax",
@@ -94,6 +103,12 @@ __all__ = [
     "getitem",
     "greater",
     "greater_equal",
+    "gru",
+    "gru_biases",
+    "gru_cho",
+    "gru_cho_step",
+    "gru_gates",
+    "gru_step",
     "kl_div",
     "layer_norm",
     "less",
@@ -127,6 +142,9 @@ __all__ = [
     "repeat",
     "reshape",
     "rms_norm",
+    "rnn",
+    "rnn_output",
+    "rnn_step",
     "scan",
     "scatter_add",
     "sigmoid",

@@ -8,7 +8,7 @@ from .. import ops
 from ..core import Parameter, Tensor
 from ..core.state import setting
 from ..nn import LSTM
-from ..ops.recurrent import LSTMGates
+from ..ops.lstm import LSTMGates
 from .build import build
 from .value import Graph
 

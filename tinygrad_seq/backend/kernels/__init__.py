@@ -3,19 +3,24 @@
 from ..base import Kernel
 from .dropout import dropout
 from .gelu import gelu
+from .gru import gru_cho_sequence, gru_sequence
 from .linear import linear
 from .loss import cross_entropy
 from .lstm import lstm_sequence
 from .norm import layer_norm
+from .rnn import rnn_sequence
 from .softmax import log_softmax, softmax
 
 KERNELS: dict[str, Kernel] = {
     "cross_entropy": cross_entropy,
     "dropout": dropout,
     "gelu": gelu,
+    "gru_cho_sequence": gru_cho_sequence,
+    "gru_sequence": gru_sequence,
     "layer_norm": layer_norm,
     "linear": linear,
     "log_softmax": log_softmax,
     "lstm_sequence": lstm_sequence,
+    "rnn_sequence": rnn_sequence,
     "softmax": softmax,
 }
