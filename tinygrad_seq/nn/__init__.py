@@ -2,11 +2,34 @@
 
 from ..core import Parameter
 from . import init
+from .attention import Attention, BilinearScore, DotScore, KVCache, MLPScore, MultiheadAttention, ScaledDotScore
 from .layers import Dropout, Embedding, LayerNorm, Linear, Sequential
 from .module import Module
+from .positional import LearnedPositions, SinusoidalPositions
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from .transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
+    "Attention",
+    "BilinearScore",
+    "DotScore",
+    "KVCache",
+    "MLPScore",
+    "MultiheadAttention",
+    "ScaledDotScore",
+    "LearnedPositions",
+    "SinusoidalPositions",
+    "Transformer",
+    "TransformerDecoder",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "GRU",
     "LSTM",
     "RNN",
