@@ -890,50 +890,23 @@ row(
 # -- recurrence
 
 
-def lstm(
-    x: Array, h: Array, c: Array, W: Array, U: Array, b: Array, reverse: bool = False, lengths: Any = None
+def over_time(
+    step: Callable[..., Any], x: Array, states: tuple[Array, ...], reverse: bool = False, lengths: Any = None
 ) -> tuple[Array, ...]:
+    """h_1 … h_T, 0 beyond each end, and the last states; step(x_t, *states) gives the new ones, h first."""
     B, T, _ = x.shape
     lengths = np.full(B, T) if lengths is None else np.asarray(lengths)
-    out = np.zeros((B, T, h.shape[1]), x.dtype)
+    out = np.zeros((B, T, states[0].shape[1]), x.dtype)
     for t in reversed(range(T)) if reverse else range(T):
-        i, f, g, o = np.split(x[:, t] @ W.T + h @ U.T + b, 4, -1)
-        c_t = special.expit(f) * c + special.expit(i) * np.tanh(g)
         runs = (t < lengths)[:, None]
-        c = np.where(runs, c_t, c)
-        h = np.where(runs, special.expit(o) * np.tanh(c_t), h)
-        out[:, t] = h * runs
-    return out, h, c
+        states = tuple(np.where(runs, new, old) for new, old in zip(step(x[:, t], *states), states, strict=True))
+        out[:, t] = states[0] * runs
+    return out, *states
 
 
-def lstm_inputs(B: int, T: int, D: int, H: int) -> tuple[Input, ...]:
-    return any_(B, T, D), any_(B, H), any_(B, H), any_(4 * H, D), any_(4 * H, H), any_(4 * H)
-
-
-for sizes, options in [
-    ((2, 3, 2, 2), {}),
-    ((2, 3, 2, 2), {"reverse": True}),
-    ((3, 3, 1, 2), {"lengths": [2, 3, 1]}),
-    ((3, 3, 1, 2), {"lengths": [2, 3, 1], "reverse": True}),
-    ((2, 1, 2, 1), {}),
-    ((2, 1, 2, 2), {"reverse": True, "lengths": [1, 1]}),
-    ((1, 3, 1, 2), {}),
-    ((1, 3, 2, 1), {"lengths": [2]}),
-    ((1, 1, 1, 1), {}),
-    ((0, 2, 2, 2), {}),
-]:
-    row(
-        "lstm",
-        lstm_inputs(*sizes),
-        using(ops.lstm, **options),
-        using(lstm, **options),
-        ",".join(f"{k}={v}" for k, v in options.items()),
-        fused=True,
-    )
-
-
-def lstm_step(x: Any, h: Any, c: Any, W: Any, U: Any, b: Any) -> Any:
-    return ops.lstm_step(x, h, c, *(ops.lstm_gates(p, s) for p, s in ((W, "W"), (U, "U"), (b, "b"))))
+def rnn_new(x: Array, h: Array, W: Array, U: Array, b: Array, nonlinearity: str = "tanh") -> Array:
+    g = {"tanh": np.tanh, "relu": lambda a: np.maximum(a, 0), "sigmoid": special.expit}[nonlinearity]
+    return g(x @ W.T + h @ U.T + b)
 
 
 def lstm_symbols(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array) -> tuple[Array, ...]:
@@ -942,9 +915,121 @@ def lstm_symbols(x: Array, h: Array, c: Array, W: Array, U: Array, b: Array) -> 
     return special.expit(f), special.expit(i), np.tanh(g), c_t, special.expit(o), special.expit(o) * np.tanh(c_t)
 
 
-_, *rest = lstm_inputs(2, 1, 3, 2)
-row("lstm_step", (any_(2, 3), *rest), lstm_step, lstm_symbols)
+def gru_symbols(x: Array, h: Array, W: Array, U: Array, b_ih: Array, b_hh: Array) -> tuple[Array, ...]:
+    (ir, iz, i_n), (hr, hz, hn) = np.split(x @ W.T + b_ih, 3, -1), np.split(h @ U.T + b_hh, 3, -1)
+    r, z = special.expit(ir + hr), special.expit(iz + hz)
+    n = np.tanh(i_n + r * hn)
+    return r, z, n, (1 - z) * n + z * h
+
+
+def gru_cho_symbols(x: Array, h: Array, W: Array, U: Array, b: Array) -> tuple[Array, ...]:
+    (ir, iz, i_n), (Ur, Uz, Un) = np.split(x @ W.T + b, 3, -1), np.split(U, 3)
+    r, z = special.expit(ir + h @ Ur.T), special.expit(iz + h @ Uz.T)
+    n = np.tanh(i_n + (r * h) @ Un.T)
+    return r, z, n, (1 - z) * n + z * h
+
+
+def rnn(
+    x: Array, h: Array, *p: Array, nonlinearity: str = "tanh", reverse: bool = False, lengths: Any = None
+) -> tuple[Array, ...]:
+    return over_time(lambda x_t, h: (rnn_new(x_t, h, *p, nonlinearity=nonlinearity),), x, (h,), reverse, lengths)
+
+
+def lstm(x: Array, h: Array, c: Array, *p: Array, **options: Any) -> tuple[Array, ...]:
+    return over_time(lambda x_t, h, c: lstm_symbols(x_t, h, c, *p)[5:2:-2], x, (h, c), **options)
+
+
+def gru(x: Array, h: Array, *p: Array, **options: Any) -> tuple[Array, ...]:
+    return over_time(lambda x_t, h: gru_symbols(x_t, h, *p)[-1:], x, (h,), **options)
+
+
+def gru_cho(x: Array, h: Array, *p: Array, **options: Any) -> tuple[Array, ...]:
+    return over_time(lambda x_t, h: gru_cho_symbols(x_t, h, *p)[-1:], x, (h,), **options)
+
+
+def parameters(gates: int, D: int, H: int, biases: int = 1) -> tuple[Input, ...]:
+    return any_(gates * H, D), any_(gates * H, H), *[any_(gates * H)] * biases
+
+
+RECURRENT: list[tuple[str, Any, int, int, int]] = [  # name, in NumPy, states, gates, biases
+    ("rnn", rnn, 1, 1, 1),
+    ("lstm", lstm, 2, 4, 1),
+    ("gru", gru, 1, 3, 2),
+    ("gru_cho", gru_cho, 1, 3, 1),
+]
+for name, numpy, states, gates, biases in RECURRENT:
+    for (B, T, D, H), options in [
+        ((2, 3, 2, 2), {}),
+        ((2, 3, 2, 2), {"reverse": True}),
+        ((3, 3, 1, 2), {"lengths": [2, 3, 1]}),
+        ((3, 3, 1, 2), {"lengths": [2, 3, 1], "reverse": True}),
+        ((2, 1, 2, 1), {}),
+        ((2, 1, 2, 2), {"reverse": True, "lengths": [1, 1]}),
+        ((1, 3, 1, 2), {}),
+        ((1, 3, 2, 1), {"lengths": [2]}),
+        ((1, 1, 1, 1), {}),
+        ((0, 2, 2, 2), {}),
+    ]:
+        row(
+            name,
+            (any_(B, T, D), *[any_(B, H)] * states, *parameters(gates, D, H, biases)),
+            using(getattr(ops, name), **options),
+            using(numpy, **options),
+            ",".join(f"{k}={v}" for k, v in options.items()),
+            fused=True,
+        )
+for nonlinearity in ("relu", "sigmoid"):
+    for options in ({}, {"reverse": True, "lengths": [2, 3]}):
+        row(
+            "rnn",
+            (any_(2, 3, 2), any_(2, 2), *parameters(1, 2, 2)),
+            using(ops.rnn, nonlinearity=nonlinearity, **options),
+            using(rnn, nonlinearity=nonlinearity, **options),
+            ",".join([nonlinearity, *(f"{k}={v}" for k, v in options.items())]),
+            fused=True,
+        )
+
+
+def lstm_step(x: Any, h: Any, c: Any, W: Any, U: Any, b: Any) -> Any:
+    return ops.lstm_step(x, h, c, *(ops.lstm_gates(p, s) for p, s in ((W, "W"), (U, "U"), (b, "b"))))
+
+
+def gru_step(x: Any, h: Any, W: Any, U: Any, b_ih: Any, b_hh: Any) -> Any:
+    return ops.gru_step(x, h, ops.gru_gates(W, "W"), ops.gru_gates(U, "U"), *ops.gru_biases(b_ih, b_hh))
+
+
+def gru_cho_step(x: Any, h: Any, W: Any, U: Any, b: Any) -> Any:
+    return ops.gru_cho_step(x, h, *(ops.gru_gates(p, s) for p, s in ((W, "W"), (U, "U"), (b, "b"))))
+
+
+for shape in [(2,), (0,)]:
+    x, h = any_(*shape, 3), any_(*shape, 2)
+    row("rnn_step", (x, h, *parameters(1, 3, 2)), ops.rnn_step, lambda *a: (rnn_new(*a),))
+    row("lstm_step", (x, h, h, *parameters(4, 3, 2)), lstm_step, lstm_symbols)
+    row("gru_step", (x, h, *parameters(3, 3, 2, 2)), gru_step, gru_symbols)
+    row("gru_cho_step", (x, h, *parameters(3, 3, 2)), gru_cho_step, gru_cho_symbols)
+row(
+    "rnn_step",
+    (any_(2, 3), any_(2, 2), *parameters(1, 3, 2)),
+    using(ops.rnn_step, ops.sigmoid),
+    lambda *a: (rnn_new(*a, nonlinearity="sigmoid"),),
+    "sigmoid",
+)
+for shape in [(2,), (2, 3)]:
+    row(
+        "rnn_output",
+        (any_(*shape, 2), any_(4, 2), any_(4)),
+        ops.rnn_output,
+        lambda h, W, b: (h @ W.T + b,),
+    )
 row("lstm_gates", any_(8, 3), lambda W: ops.lstm_gates(W, "W"), lambda W: tuple(np.split(W, 4)))
+row("gru_gates", any_(6, 3), lambda W: ops.gru_gates(W, "W"), lambda W: tuple(np.split(W, 3)))
+row(
+    "gru_biases",
+    (any_(6), any_(6)),
+    ops.gru_biases,
+    lambda b, b_h: (b[:2] + b_h[:2], b[2:4] + b_h[2:4], b[4:], b_h[4:]),
+)
 
 
 class Sums(NamedTuple):

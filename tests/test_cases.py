@@ -23,7 +23,7 @@ with_gradient = pytest.mark.parametrize("row", [row for row in TABLE if row.orde
 # Relative and absolute: rounding in the reference is in float64.
 EXACT = {np.dtype("float64"): 1e-12, np.dtype("float32"): 1e-5, np.dtype("float16"): 1e-2}
 # Not for integers: what they stand for there has no use, or no counterpart in NumPy.
-FLOATS_ONLY = {"astype", "cross_entropy", "einsum", "kl_div", "logsumexp", "lstm", "scan"}
+FLOATS_ONLY = {"astype", "cross_entropy", "einsum", "gru", "gru_cho", "kl_div", "logsumexp", "lstm", "rnn", "scan"}
 # Operations exercised by another test than the table's, and by which.
 ELSEWHERE = {"ToDevice": "tests/ops/test_devices.py: it needs two devices"}
 

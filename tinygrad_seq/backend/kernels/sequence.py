@@ -55,5 +55,5 @@ def over_steps(a: Any) -> Any:
 
 def input_gradient(W: Any, da: Any, T: int, B: int, reverse: bool) -> Any:
     """Wᵀ da, for da (F, T · B), as (B, T, D)."""
-    dx = (W.T @ da).reshape(-1, T, B).transpose(2, 1, 0)
+    dx = (W.T @ da).reshape(W.shape[1], T, B).transpose(2, 1, 0)
     return dx[:, ::-1] if reverse else dx
