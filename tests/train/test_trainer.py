@@ -154,3 +154,30 @@ def test_evaluation_is_the_mean_over_the_held_out_text() -> None:
         logits, _ = task.model.eval()(rows[0])
         expected = ts.ops.cross_entropy(logits, rows[1]).item()
     assert task.evaluate() == pytest.approx(expected, rel=1e-6)
+
+
+class Small(ts.nn.Module):
+    """A language model on any recurrent layer, whatever its state is."""
+
+    def __init__(self, layer: ts.nn.Module) -> None:
+        self.embedding, self.layer, self.output = ts.nn.Embedding(V, 3), layer, ts.nn.Linear(4, V)
+
+    def forward(self, tokens: ts.Tensor, state: object = None) -> tuple[ts.Tensor, object]:
+        out, state = self.layer(self.embedding(tokens), state)
+        return self.output(out), state
+
+
+@pytest.mark.parametrize("kind", [ts.nn.RNN, ts.nn.LSTM, ts.nn.GRU])
+def test_the_carried_state_comes_back_whatever_it_is(kind: type[ts.nn.Module]) -> None:
+    ts.seed(0)
+    model = Small(kind(3, 4))
+    first, again = (LanguageModelTask(model, IDS[:1200], IDS[1200:], batch_size=4, num_steps=10) for _ in range(2))
+    batches = first.batches()
+    first.loss(next(batches))
+    arrays, values = first.state_dict()
+    assert all(array.shape == (1, 4, 4) and array.any() for array in arrays.values())
+    again.load_state_dict(arrays, values)
+    batch = next(batches)
+    assert again.loss(batch).item() == first.loss(batch).item()
+    assert type(again.state) is type(first.state)
+    assert LanguageModelTask(model, IDS, IDS, batch_size=4, num_steps=10).loss(batch).item() != first.loss(batch).item()

@@ -1,5 +1,6 @@
 """Language modelling as a task: truncated backpropagation through time, with the state carried and detached."""
 
+from collections import namedtuple
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,12 +12,14 @@ from ..data import LanguageModelStream
 from ..nn import Module
 from .bptt import detach
 
+_ALONE = "state"  # the name of a carried state that is one tensor
+
 
 class LanguageModelTask:
     """The next symbol, given all before it; gradients flow back through the T steps of a batch and no further.
 
     Args:
-        model: (tokens, state) -> (logits, state), the state a NamedTuple of tensors.
+        model: (tokens, state) -> (logits, state), the state a tensor or a NamedTuple of them.
         training, held_out: the ids of two texts, (N,) integers each.
         batch_size: B rows of the text side by side; num_steps: T symbols a batch.
         device: where batches go: the model's.
@@ -89,15 +92,20 @@ class LanguageModelTask:
 
     def state_dict(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """(arrays, plain values): the carried state, and the place in the text."""
-        carried = {} if self.state is None else {name: t.numpy() for name, t in self.state._asdict().items()}
+        if isinstance(self.state, Tensor):
+            carried = {_ALONE: self.state.numpy()}
+        else:
+            carried = {} if self.state is None else {name: t.numpy() for name, t in self.state._asdict().items()}
         return carried, self.stream.state_dict()
 
     def load_state_dict(self, arrays: dict[str, Any], values: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         self.stream.load_state_dict(values)
-        self.state = None
-        if arrays:
-            self.state = ops.LSTMState(**{name: self._on_device(array) for name, array in arrays.items()})
+        parts = {name: self._on_device(array) for name, array in arrays.items()}
+        if _ALONE in parts:
+            self.state = parts[_ALONE]
+        else:  # of the model's own type again after its next call
+            self.state = namedtuple("State", parts)(**parts) if parts else None  # type: ignore[misc]
 
     def _on_device(self, array: np.ndarray) -> Tensor:
         return tensor(array, device=self.device)
