@@ -36,7 +36,18 @@ class Recorded:
     def __init__(self, key: str, places: dict[str, list[_Call]], number: int | None = None) -> None:
         self._key, self._places, self._number = key, places, number
 
+    def __len__(self) -> int:
+        """How often the layer was called."""
+        counts: dict[tuple[str, str, int], int] = {}
+        for path, calls in self._places.items():
+            for call in calls:
+                kind = (path, call.block, call.depth)
+                counts[kind] = counts.get(kind, 0) + 1
+        return max(counts.values())
+
     def __getitem__(self, k: int) -> "Recorded":
+        if not 0 <= k < len(self):
+            raise IndexError(f"{self._key!r} was called {len(self)} times: expected 0 to {len(self) - 1}, got {k}")
         return Recorded(self._key, self._places, k)
 
     def __dir__(self) -> list[str]:

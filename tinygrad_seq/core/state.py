@@ -13,10 +13,11 @@ class Scope:
     the fused operation that was opened, a Step, or a text.
     """
 
-    __slots__ = ("parent", "owner")
+    __slots__ = ("parent", "owner", "carried")
 
     def __init__(self, parent: "Scope | None", owner: Any) -> None:
         self.parent, self.owner = parent, owner
+        self.carried = 0  # how many earlier calls of a recurrent layer its state's graph reaches back through
 
 
 class Step:

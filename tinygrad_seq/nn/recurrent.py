@@ -12,6 +12,7 @@ from ..ops.lstm import LSTMState, LSTMStep, lstm_gates
 from ..ops.rnn import NONLINEARITIES, RNNState, RNNStep
 from ..ops.scan import checked_lengths, named
 from . import init
+from .carried import note_carried
 from .layers import new_parameter
 from .module import Module
 
@@ -150,6 +151,7 @@ class _Layer(_Recurrent):
         self._check_input(x, "B, T")
         if lengths is not None:
             lengths = checked_lengths(lengths, x)
+        note_carried(self, state)
         states = self._initial_states(state, x)
         last: list[Any] = []
         for layer in range(self.num_layers):
@@ -202,6 +204,7 @@ class _Cell(_Recurrent):
 
     def forward(self, x_t: Tensor, state: Any = None) -> Any:
         self._check_input(x_t, "B")
+        note_carried(self, state)
         symbols = self.step(x_t, self._state(state, x_t, (x_t.shape[0], self.hidden_size), "B, H"))
         fields = self.State._fields  # type: ignore[attr-defined]
         return _plain(self.State(*(getattr(symbols, f"{field}_t") for field in fields)))

@@ -9,6 +9,7 @@ from .checkpoint import (
     prune_checkpoints,
     save_checkpoint,
 )
+from .gradient_flow import gradient_at_start, largest_singular_values, state_jacobians
 from .language_model import LanguageModelTask
 from .trainer import History, Progress, Task, Trainer
 
@@ -21,9 +22,12 @@ __all__ = [
     "Task",
     "Trainer",
     "detach",
+    "gradient_at_start",
+    "largest_singular_values",
     "latest_checkpoint",
     "load_checkpoint",
     "prune_checkpoints",
     "save_checkpoint",
+    "state_jacobians",
     "truncated_bptt",
 ]
