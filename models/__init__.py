@@ -1,20 +1,29 @@
 """Complete models, one file each: its config first, then the model, readable on its own."""
 
+from .bert import BERT, BERTConfig, BERTForPreTraining, MaskedLMHead, NextSentenceHead
 from .classifier import Classifier, ClassifierConfig
 from .feedforward_lm import FeedForwardLM, FeedForwardLMConfig
+from .gpt import GPT, GPTConfig
 from .language_model import LanguageModel, LanguageModelConfig
 from .ngram import NGram, NGramConfig
 from .tagger import Tagger, TaggerConfig
 
 __all__ = [
+    "BERT",
+    "GPT",
+    "BERTConfig",
+    "BERTForPreTraining",
     "Classifier",
     "ClassifierConfig",
     "FeedForwardLM",
     "FeedForwardLMConfig",
+    "GPTConfig",
     "LanguageModel",
     "LanguageModelConfig",
+    "MaskedLMHead",
     "NGram",
     "NGramConfig",
+    "NextSentenceHead",
     "Tagger",
     "TaggerConfig",
 ]
