@@ -105,7 +105,7 @@ class LanguageModelTask:
         if _ALONE in parts:
             self.state = parts[_ALONE]
         else:  # of the model's own type again after its next call
-            self.state = namedtuple("State", parts)(**parts) if parts else None  # type: ignore[misc]
+            self.state = namedtuple("State", parts)(**parts) if parts else None
 
     def _on_device(self, array: np.ndarray) -> Tensor:
         return tensor(array, device=self.device)
