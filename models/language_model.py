@@ -95,12 +95,9 @@ class LanguageModel(Autoregressive):
 
     def forward(self, tokens: Any, state: Any = None) -> tuple[ts.Tensor, Any]:
         e = self.dropout(self.embedding(tokens))
-        layer = getattr(self, self.config.cell)
-        if self.config.cell == "lstm":
-            h, state = layer(e, state)
-        else:
-            h, h_n = layer(e, None if state is None else state.h)
-            state = ts.ops.RNNState(h_n)
+        h, state = getattr(self, self.config.cell)(e, state)
+        if self.config.cell != "lstm":
+            state = ts.ops.RNNState(state)
         return self.output(self.dropout(h)), state
 
     def step(self, tokens: np.ndarray, state: Any) -> tuple[ts.Tensor, Any]:

@@ -1,0 +1,71 @@
+"""A small one of every model, with an input for it: one row each in `SMALL`, for the tests that all models pass."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import tinygrad_seq as ts
+from tinygrad_seq import models
+
+TOKENS = np.array([[4, 1, 6, 2], [3, 5, 0, 0]])
+LENGTHS = np.array([4, 2])
+
+
+class Small(NamedTuple):
+    """A model, and how it is called."""
+
+    make: Callable[[], ts.nn.Module]
+    inputs: tuple[np.ndarray, ...]  # arrays that `call` gets as tensors, on the device of the test
+    call: Callable[..., Any]  # (model, *inputs) -> a floating-point tensor, or several
+
+
+def _feedforward_lm() -> models.FeedForwardLM:
+    return models.FeedForwardLM(models.FeedForwardLMConfig(7, window=2, embedding_size=3, hidden_size=4))
+
+
+def _language_model(cell: str) -> models.LanguageModel:
+    return models.LanguageModel(models.LanguageModelConfig(7, hidden_size=3, num_layers=2, dropout=0.1, cell=cell))
+
+
+def _tagger(cell: str) -> models.Tagger:
+    return models.Tagger(models.TaggerConfig(7, 3, embedding_size=3, hidden_size=2, dropout=0.1, cell=cell))
+
+
+def _classifier(pooling: str) -> models.Classifier:
+    return models.Classifier(models.ClassifierConfig(7, 2, embedding_size=3, hidden_size=2, pooling=pooling))
+
+
+def _tokens(model: Any, tokens: ts.Tensor) -> Any:
+    return model(tokens)
+
+
+def _padded(model: Any, tokens: ts.Tensor, lengths: ts.Tensor) -> Any:
+    return model(tokens, lengths)
+
+
+SMALL: dict[str, Small] = {
+    "feed-forward language model": Small(_feedforward_lm, (TOKENS,), _tokens),
+    "RNN language model": Small(lambda: _language_model("rnn"), (TOKENS,), _tokens),
+    "GRU language model": Small(lambda: _language_model("gru"), (TOKENS,), _tokens),
+    "LSTM language model": Small(lambda: _language_model("lstm"), (TOKENS,), _tokens),
+    "LSTM tagger": Small(lambda: _tagger("lstm"), (TOKENS, LENGTHS), _padded),
+    "GRU tagger": Small(lambda: _tagger("gru"), (TOKENS, LENGTHS), _padded),
+    "tagger's loss": Small(
+        lambda: _tagger("lstm"), (TOKENS, np.array([[0, 2, 1, 1], [2, 2, -1, -1]]), LENGTHS), models.Tagger.loss
+    ),
+    "classifier, last": Small(lambda: _classifier("last"), (TOKENS, LENGTHS), _padded),
+    "classifier, mean": Small(lambda: _classifier("mean"), (TOKENS, LENGTHS), _padded),
+    "classifier, max": Small(lambda: _classifier("max"), (TOKENS, LENGTHS), _padded),
+    "classifier, attention": Small(lambda: _classifier("attention"), (TOKENS, LENGTHS), _padded),
+    "classifier's loss": Small(
+        lambda: _classifier("last"), (TOKENS, np.array([0, 1]), LENGTHS), models.Classifier.loss
+    ),
+}
+
+
+def outputs(result: Any) -> list[ts.Tensor]:
+    """The tensors of what a model returned, states and symbols included."""
+    if isinstance(result, ts.Tensor):
+        return [result]
+    return [t for part in result for t in outputs(part)]
