@@ -1,6 +1,7 @@
 """Attention: scores with parameters, attention over an encoder's states, many heads, and a cache for generation."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .. import ops
@@ -94,8 +95,12 @@ class MLPScore(Module):
             bound = p.shape[-1] ** -0.5
             init.uniform(p, -bound, bound)
 
-    def forward(self, s: Tensor, h: Tensor) -> Tensor:
-        return ops.mlp_score(s, h, self.W_1, self.W_2, self.v).mlp
+    def keys(self, h: Tensor) -> Tensor:
+        """W_2 h, (B, T, H): a decoder, which scores the same h at each step, computes it once."""
+        return h @ self.W_2.T
+
+    def forward(self, s: Tensor, h: Tensor, keys: Tensor | None = None) -> Tensor:
+        return ops.mlp_score(s, h, self.W_1, self.W_2, self.v, keys).mlp
 
     def extra_repr(self) -> str:
         return f"{self.query_size}, {self.key_size}, {self.hidden_size}"
@@ -126,8 +131,8 @@ class Attention(Module):
     def __init__(self, score: Any) -> None:
         self.score = score
 
-    def forward(self, s: Tensor, h: Tensor, mask: Any = None) -> Attended:
-        return ops.attend(self.score, s, h, mask)
+    def forward(self, s: Tensor, h: Tensor, mask: Any = None, keys: Tensor | None = None) -> Attended:
+        return ops.attend(self.score if keys is None else partial(self.score, keys=keys), s, h, mask)
 
 
 class KVCache:

@@ -63,10 +63,14 @@ def bilinear_score(s: Any, h: Any, W: Any) -> Bilinear:
 
 
 @equations("score", mlp=r"\text{score}(s, h) = v^\top \tanh(W_1 s + W_2 h)")
-def mlp_score(s: Any, h: Any, W_1: Any, W_2: Any, v: Any) -> MLP:
-    """Bahdanau's score (2015).  s: (B, D) or (B, S, D); h: (B, T, E); W_1: (H, D), W_2: (H, E), v: (H,)."""
-    each_s, each_h = expand_dims(s, -2), h if s.ndim < h.ndim else expand_dims(h, -3)
-    mlp = tanh(each_s @ W_1.T + each_h @ W_2.T) @ v
+def mlp_score(s: Any, h: Any, W_1: Any, W_2: Any, v: Any, keys: Any = None) -> MLP:
+    """Bahdanau's score (2015).  s: (B, D) or (B, S, D); h: (B, T, E); W_1: (H, D), W_2: (H, E), v: (H,).
+
+    keys: W_2 h, (B, T, H), where it is known already, as in a decoder, which scores the same h at each step.
+    """
+    keys = h @ W_2.T if keys is None else keys
+    each_s, each_key = expand_dims(s, -2), keys if s.ndim < h.ndim else expand_dims(keys, -3)
+    mlp = tanh(each_s @ W_1.T + each_key) @ v
     return MLP(mlp)
 
 
