@@ -1,7 +1,9 @@
 """Complete models, one file each: its config first, then the model, readable on its own."""
 
+from .attention_decoder import AttentionDecoder, AttentionDecoderConfig
 from .bert import BERT, BERTConfig, BERTForPreTraining, MaskedLMHead, NextSentenceHead
 from .classifier import Classifier, ClassifierConfig
+from .encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from .feedforward_lm import FeedForwardLM, FeedForwardLMConfig
 from .gpt import GPT, GPTConfig
 from .language_model import LanguageModel, LanguageModelConfig
@@ -11,10 +13,14 @@ from .tagger import Tagger, TaggerConfig
 __all__ = [
     "BERT",
     "GPT",
+    "AttentionDecoder",
+    "AttentionDecoderConfig",
     "BERTConfig",
     "BERTForPreTraining",
     "Classifier",
     "ClassifierConfig",
+    "EncoderDecoder",
+    "EncoderDecoderConfig",
     "FeedForwardLM",
     "FeedForwardLMConfig",
     "GPTConfig",

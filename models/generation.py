@@ -62,10 +62,21 @@ class Autoregressive(ts.nn.Module):
 class SequenceToSequence(Autoregressive):
     """A model that writes one sequence after reading another: a subclass has `encode`, `step` and `select`.
 
-    Its `config` has `bos`, the symbol that every target begins with, and `eos`, the one that ends it.
+    Its `config` has three symbols of the target: `bos` before its first one, `eos` after its last one, `pad` beyond it.
     """
 
     config: Any
+
+    def loss(self, source: Any, target: Any, source_lengths: Any = None) -> ts.Tensor:
+        """The mean of -log P(y_i | the source, y_<i) in nats: teacher forcing, the true symbols before are given.
+
+        Args:
+            source: (B, S), integers; source_lengths: (B,), where it is padded.
+            target: (B, T), integers: bos, the symbols, eos, and pad up to T.
+        """
+        return ts.ops.cross_entropy(
+            self(source, target[:, :-1], source_lengths), target[:, 1:], ignore_index=self.config.pad
+        )
 
     def encode(self, source: np.ndarray, source_lengths: np.ndarray) -> Any:
         """Read sources (B, S), padded, (B,) symbols long -> the state before the first step."""
@@ -92,6 +103,8 @@ class SequenceToSequence(Autoregressive):
 
 def rows_of(state: Any, rows: np.ndarray, axis: int = 0) -> Any:
     """What `select` needs: these rows of a tensor, along its batch axis, or of each tensor in a NamedTuple."""
+    if state is None:
+        return None
     if isinstance(state, ts.Tensor):
         return state[(slice(None),) * axis + (rows,)]
     return type(state)(*(rows_of(part, rows, axis) for part in state))
