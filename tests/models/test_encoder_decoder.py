@@ -1,4 +1,4 @@
-"""Encoder and decoder without attention: padding, teacher forcing, writing; and pretrained weights of somebody else's."""
+"""Encoder and decoder without attention: padding, teacher forcing, writing; and pretrained weights of others."""
 
 import string
 from typing import Any
@@ -10,6 +10,7 @@ import tinygrad_seq as ts
 from house import ROOT
 from tinygrad_seq.data import Vocabulary, pad_batch, reversal
 from tinygrad_seq.models import EncoderDecoder, EncoderDecoderConfig
+from tinygrad_seq.models.generation import generate
 from tinygrad_seq.testing import check_grads
 
 CELLS = ["rnn", "gru", "lstm"]
@@ -37,7 +38,7 @@ def test_padding_of_the_source_changes_nothing(cell: str, num_layers: int) -> No
         alone = model(SOURCE[b : b + 1, :length], TARGET[b : b + 1, :-1]).numpy()
         np.testing.assert_allclose(together[b], alone[0], rtol=1e-12, atol=1e-14)
     ignoring = model(SOURCE, TARGET[:, :-1]).numpy()
-    assert np.abs(ignoring[1] - together[1]).max() > 1e-3
+    assert np.abs(ignoring[1] - together[1]).max() > 1e-4
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -96,10 +97,7 @@ def test_generation_in_every_way() -> None:
     while len(sequence) <= 6 and sequence[-1] != 2:
         sequence.append(int(model([sources[0]], np.array([sequence])).numpy()[0, -1].argmax()))
     assert model.generate(sources[0], 6, temperature=0) == sequence[1:]
-    assert (
-        model.generate(sources[0], 6, temperature=0, stop=[]) != []
-        and len(model.generate(sources[0], 6, temperature=0, stop=[])) == 6
-    )
+    assert len(model.generate(sources[0], 6, temperature=0, stop=[])) == 6
 
 
 def test_bad_sources() -> None:
@@ -114,7 +112,7 @@ def test_bad_sources() -> None:
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_it_learns_to_say_short_strings_backwards(cell: str) -> None:
-    """Of strings it has not seen. Without the source (a decoder that is told nothing) hardly one in 30 is right."""
+    """60 strings that it has not seen, all different: a decoder that knew nothing of them could say one at most."""
     pairs = list(dict(reversal(1500, seed=0, symbols=4, min_length=2, max_length=4)).items())
     vocabulary = Vocabulary.from_sequences("abcd")
     ts.seed(1)
@@ -134,10 +132,11 @@ def test_it_learns_to_say_short_strings_backwards(cell: str) -> None:
         optimizer.step()
     written = model.generate([vocabulary.encode(text) for text, _ in held_out], 10, temperature=0)
     right = np.mean(["".join(vocabulary.decode(row)) == text for row, (_, text) in zip(written, held_out, strict=True)])
-    assert right > 0.9, right
+    print(f"{cell}: {right:.3f} right")
+    assert right > 0.9
 
 
-# -- somebody else's weights
+# -- weights of others
 
 CHECKPOINT = ROOT.parent / "shared" / "data" / "g2p_en" / "checkpoint20.npz"
 GRAPHEMES = ["<pad>", "<unk>", "</s>", *string.ascii_lowercase]
@@ -189,8 +188,6 @@ def test_g2p_says_what_the_package_says() -> None:
 
 
 def test_g2p_by_beam_search_is_never_less_likely() -> None:
-    from tinygrad_seq.models.generation import generate
-
     model = g2p()
     chosen = list(words())[:40]
     state = model.encode(*pad_batch([graphemes(word) for word in chosen]))
