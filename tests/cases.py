@@ -1080,6 +1080,225 @@ for shape in ((), (2,), (2, 3)):  # a state of other ranks than (B, H)
     )
 
 
+# -- attention
+
+
+def seen(S: int, T: int, mask: Any = None, causal: bool = False) -> Array:
+    """(..., S, T): which keys each query sees."""
+    past = np.tri(S, T, T - S, dtype=bool) if causal else np.ones((S, T), bool)
+    return past if mask is None else past & mask
+
+
+def weights(e: Array, mask: Array) -> Array:
+    """softmax over what is seen; 0 where nothing is."""
+    exponentials = np.where(mask, np.exp(e - np.where(mask, e, -np.inf).max(-1, keepdims=True, initial=-1e9)), 0)
+    total = exponentials.sum(-1, keepdims=True)
+    return exponentials / np.where(total == 0, 1, total)
+
+
+def sdpa(q: Array, k: Array, v: Array, mask: Any = None, causal: bool = False) -> tuple[Array, ...]:
+    e = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])
+    alpha = weights(e, seen(q.shape[-2], k.shape[-2], mask, causal))
+    return e, alpha, alpha @ v
+
+
+SOME = np.array([[True, False, True, True], [False, False, False, False], [True, True, False, False]])  # one sees none
+for shapes, options in [
+    (((2, 3, 2), (2, 3, 2), (2, 3, 2)), {}),
+    (((2, 3, 2), (2, 3, 2), (2, 3, 2)), {"causal": True}),
+    (((3, 2), (4, 2), (4, 3)), {"mask": SOME}),
+    (((3, 2), (4, 2), (4, 1)), {"mask": SOME, "causal": True}),
+    (((2, 1, 3, 1), (2, 1, 4, 1), (2, 1, 4, 2)), {"mask": SOME.any(0)}),
+    (((2, 2, 3, 1), (2, 2, 4, 1), (2, 2, 4, 2)), {"mask": np.stack([SOME, ~SOME])[:, None]}),
+    (((2, 2, 3, 2), (2, 1, 4, 2), (4, 1)), {}),  # heads that share their keys
+    (((3, 2), (4, 2), (4, 2)), {"causal": True}),
+    (((4, 2), (2, 2), (2, 2)), {"causal": True}),  # the first queries see nothing
+    (((1, 1), (1, 1), (1, 1)), {}),
+    (((0, 3, 2), (0, 2, 2), (0, 2, 2)), {"causal": True}),
+    (((0, 2), (3, 2), (3, 2)), {}),
+]:
+    row(
+        "scaled_dot_product_attention",
+        [any_(*shape) for shape in shapes],
+        using(ops.scaled_dot_product_attention, **options),
+        lambda q, k, v, options=options: sdpa(q, k, v, **options)[-1],
+        ",".join(options),
+        fused=True,
+    )
+row(
+    "scaled_dot_product_attention",
+    (any_(3, 2), any_(4, 2), any_(4, 2), given(SOME)),
+    ops.scaled_dot_product_attention,
+    lambda q, k, v, mask: sdpa(q, k, v, mask)[-1],
+    "the mask a tensor",
+)
+row("attention", (any_(2, 3, 2), any_(2, 4, 2), any_(2, 4, 3)), ops.attention, sdpa)
+row("attention", (any_(3, 2), any_(4, 2), any_(4, 3), given(SOME)), ops.attention, sdpa)
+row("self_attention", any_(2, 3, 2), ops.self_attention, lambda x: sdpa(x, x, x)[-1:])
+row("masked_softmax", any_(2, 3), ops.masked_softmax, lambda e: special.softmax(e, -1))
+row("masked_softmax", (any_(2, 3, 4), given(SOME)), ops.masked_softmax, weights)
+row(
+    "masked_softmax",
+    (given([1e3, -1e3, 2.0]), given([False, True, True])),
+    ops.masked_softmax,
+    weights,
+    "large where nobody looks",
+)
+
+
+def heads(
+    Q: Array, K: Any, V: Any, W_in: Array, b_in: Any, W_out: Array, b_out: Any, mask: Any = None, causal: bool = False
+) -> tuple[Array, ...]:
+    """Of two heads: what each gives, their weights together, and the output."""
+    K = Q if K is None else K
+    V = K if V is None else V
+    q, k, v = (x @ W.T for x, W in zip((Q, K, V), np.split(W_in, 3), strict=True))
+    if b_in is not None:
+        q, k, v = (x + b for x, b in zip((q, k, v), np.split(b_in, 3), strict=True))
+    q, k, v = (x.reshape(*x.shape[:2], 2, Q.shape[2] // 2).swapaxes(1, 2) for x in (q, k, v))
+    _, alpha, out = sdpa(q, k, v, mask, causal)
+    concat = out.swapaxes(1, 2).reshape(Q.shape) @ W_out.T
+    return out[:, 0], out[:, 1], alpha, concat if b_out is None else concat + b_out
+
+
+def multi_head(*xs: Any) -> Any:
+    """The equations alone, on the stored parameters."""
+    Q, K, V, *parameters = xs
+    return ops.multi_head(Q, K, V, ops.head_weights(*parameters, 2), [None] * 2, [None] * 2)
+
+
+def without(absent: tuple[int, ...], fn: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """The function with None at some places, and its inputs at the others."""
+
+    def run(*xs: Any) -> Any:
+        waiting = list(xs)
+        return fn(*(None if k in absent else waiting.pop(0) for k in range(len(xs) + len(absent))), **options)
+
+    return run
+
+
+FOUR = (any_(2, 3, 4), any_(2, 4, 4), any_(2, 4, 4), any_(12, 4), any_(12), any_(4, 4), any_(4))
+for absent, options in [
+    ((1, 2), {}),
+    ((1, 2, 4, 6), {"causal": True}),
+    ((2,), {"mask": SOME}),
+    ((2,), {"mask": np.stack([SOME, ~SOME]), "causal": True}),  # a mask for each head
+    ((), {"mask": np.array([[True, True, False, False], [True, True, True, True]])[:, None, None]}),
+    ((4,), {}),
+]:
+    row(
+        "multi_head_attention",
+        [x for k, x in enumerate(FOUR) if k not in absent],
+        without(absent, ops.multi_head_attention, heads=2, **options),
+        without(absent, lambda *xs, options=options: heads(*xs, **options)[-1]),
+        ",".join(options),
+        fused=True,
+    )
+
+
+def each(Q: Array, K: Array, V: Array, W: Array, b: Array) -> Iterator[Array]:
+    """The queries, keys and values of one head."""
+    return (x @ W_x.T + b_x for x, W_x, b_x in zip((Q, K, V), np.split(W, 3), np.split(b, 3), strict=True))
+
+
+row(
+    "multi_head_attention",
+    (any_(2, 2, 2), any_(2, 2, 2), any_(6, 2), any_(6), any_(2, 2), any_(2)),
+    without((1,), ops.multi_head_attention, heads=1),
+    without((1,), lambda Q, K, V, W, b, W_o, b_o: sdpa(*each(Q, Q, V, W, b))[-1] @ W_o.T + b_o),
+    "values of their own",
+    fused=True,
+)
+row(
+    "multi_head_attention",
+    (any_(0, 2, 4), any_(12, 4), any_(12), any_(4, 4), any_(4)),
+    without((1, 2), ops.multi_head_attention, heads=2),
+    without((1, 2), lambda *xs: heads(*xs)[-1]),
+    fused=True,
+)
+row("multi_head", FOUR, multi_head, heads)
+
+
+def by_head(W: Array, b: Array, W_o: Array, b_o: Array) -> tuple[Array, ...]:
+    W_i, b_i = W.reshape(3, 2, 2, 4).swapaxes(-1, -2), b.reshape(3, 2, 2)
+    return *W_i.reshape(6, 4, 2), *b_i.reshape(6, 2), W_o.T, b_o
+
+
+row("head_weights", FOUR[3:], using(ops.head_weights, 2), by_head)
+
+
+def dots(s: Array, h: Array) -> Array:
+    return np.einsum("bd,btd->bt" if s.ndim == 2 else "bsd,btd->bst", s, h)
+
+
+def mlp(s: Array, h: Array, W_1: Array, W_2: Array, v: Array) -> Array:
+    a, b = s @ W_1.T, h @ W_2.T
+    return np.tanh(a[:, None] + b if s.ndim == 2 else a[:, :, None] + b[:, None]) @ v
+
+
+for s in [(2, 3), (2, 4, 3), (1, 1), (0, 3)]:  # one s a sequence, or several
+    h = (s[0], 2, s[-1])
+    row("dot_score", (any_(*s), any_(*h)), lambda s, h: ops.dot_score(s, h).dot, dots)
+    row(
+        "scaled_dot_score",
+        (any_(*s), any_(*h)),
+        lambda s, h: ops.scaled_dot_score(s, h).scaled_dot,
+        lambda s, h: dots(s, h) / np.sqrt(s.shape[-1]),
+    )
+    row(
+        "bilinear_score",
+        (any_(*s), any_(*h[:2], 2), any_(s[-1], 2)),
+        lambda s, h, W: ops.bilinear_score(s, h, W).bilinear,
+        lambda s, h, W: dots(s @ W, h),
+    )
+    row(
+        "mlp_score",
+        (any_(*s), any_(*h[:2], 2), any_(3, s[-1]), any_(3, 2), any_(3)),
+        lambda *xs: ops.mlp_score(*xs).mlp,
+        mlp,
+    )
+    row(
+        "mlp_score",
+        (any_(*s), any_(*h[:2], 2), any_(3, s[-1]), any_(3, 2), any_(3)),
+        lambda s, h, W_1, W_2, v: ops.mlp_score(s, h, W_1, W_2, v, h @ W_2.T).mlp,
+        mlp,
+        "keys",
+    )
+
+
+def attended(s: Array, h: Array, mask: Any = None) -> tuple[Array, ...]:
+    e = dots(s, h)
+    alpha = weights(e, seen(1, e.shape[-1])[0] if mask is None else mask)
+    return e, alpha, np.einsum("bt,bte->be" if s.ndim == 2 else "bst,bte->bse", alpha, h)
+
+
+def attend(*xs: Any) -> Any:
+    return ops.attend(lambda s, h: ops.dot_score(s, h).dot, *xs)
+
+
+row("attend", (any_(2, 3), any_(2, 4, 3)), attend, attended)
+row("attend", (any_(2, 3), any_(2, 4, 3), given(SOME[:2])), attend, attended)
+row("attend", (any_(2, 3, 3), any_(2, 4, 3), given(SOME)), attend, attended)
+row(
+    "attention_state",
+    (any_(2, 3), any_(2, 3), any_(2, 3)),
+    lambda s, y, c: ops.attention_state(lambda s, y, c: ops.tanh(s + y * c), s, y, c).state,
+    lambda s, y, c: np.tanh(s + y * c),
+)
+row(
+    "luong_state",
+    (any_(2, 3), any_(2, 3)),
+    lambda s, y: ops.luong_state(lambda s, y: ops.tanh(s * y), s, y).state,
+    lambda s, y: np.tanh(s * y),
+)
+row(
+    "luong_output",
+    (any_(2, 3), any_(2, 2), any_(4, 5)),
+    lambda c, s, W_c: ops.luong_output(c, s, W_c).output_t,
+    lambda c, s, W_c: np.tanh(c @ W_c[:, :3].T + s @ W_c[:, 3:].T),
+)
+
+
 def rows() -> Iterator[Row]:
     """Every row once, with names that tell them apart."""
     seen: dict[str, int] = {}

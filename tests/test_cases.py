@@ -23,7 +23,28 @@ with_gradient = pytest.mark.parametrize("row", [row for row in TABLE if row.orde
 # Relative and absolute: rounding in the reference is in float64.
 EXACT = {np.dtype("float64"): 1e-12, np.dtype("float32"): 1e-5, np.dtype("float16"): 1e-2}
 # Not for integers: what they stand for there has no use, or no counterpart in NumPy.
-FLOATS_ONLY = {"astype", "cross_entropy", "einsum", "gru", "gru_cho", "kl_div", "logsumexp", "lstm", "rnn", "scan"}
+FLOATS_ONLY = {
+    "astype",
+    "attend",
+    "attention",
+    "cross_entropy",
+    "einsum",
+    "gru",
+    "gru_cho",
+    "kl_div",
+    "logsumexp",
+    "lstm",
+    "luong_output",
+    "masked_softmax",
+    "mlp_score",
+    "multi_head",
+    "multi_head_attention",
+    "rnn",
+    "scaled_dot_product_attention",
+    "scaled_dot_score",
+    "scan",
+    "self_attention",
+}
 # Operations exercised by another test than the table's, and by which.
 ELSEWHERE = {"ToDevice": "tests/ops/test_devices.py: it needs two devices"}
 

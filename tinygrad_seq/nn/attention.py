@@ -153,7 +153,7 @@ class KVCache:
 
     def __init__(self) -> None:
         self._seen: dict[Module, _Buffer] = {}  # by attention layer
-        self._memory: dict[Module, tuple[Tensor, Tensor]] = {}  # of an encoder, for each layer that reads it
+        self._memory: dict[Module, Any] = {}  # of an encoder, for each layer that reads it
 
     def __len__(self) -> int:
         """How many tokens were seen."""
@@ -166,7 +166,7 @@ class KVCache:
         buffer = self._seen.setdefault(layer, _Buffer())
         return buffer.extend(k.data, v.data)
 
-    def once(self, layer: Module, make: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    def once(self, layer: Module, make: Callable[[], Any]) -> Any:
         """A layer's keys and values of an encoder's states, made at the first call."""
         if layer not in self._memory:
             self._memory[layer] = make()
@@ -256,9 +256,9 @@ class MultiheadAttention(Module):
         init.xavier_uniform(self.in_proj_weight)
         self.in_proj_bias = new_parameter(3 * embed_dim) if bias else None
         self.out_proj = Linear(embed_dim, embed_dim, bias=bias)
-        if bias:
-            init.constant(self.in_proj_bias, 0.0)
-            init.constant(self.out_proj.bias, 0.0)
+        for b in (self.in_proj_bias, self.out_proj.bias):
+            if b is not None:
+                init.constant(b, 0.0)
 
     def forward(
         self,

@@ -53,7 +53,7 @@ class TransformerEncoderLayer(Module):
     ) -> None:
         _check_activation(self, activation)
         self.sizes = d_model, nhead, dim_feedforward
-        self.options = {
+        self.options: dict[str, Any] = {
             "dropout": dropout,
             "activation": activation,
             "norm_first": norm_first,
@@ -124,7 +124,7 @@ class TransformerDecoderLayer(Module):
     ) -> None:
         _check_activation(self, activation)
         self.sizes = d_model, nhead, dim_feedforward
-        self.options = {
+        self.options: dict[str, Any] = {
             "dropout": dropout,
             "activation": activation,
             "norm_first": norm_first,

@@ -305,7 +305,7 @@ class MultiHead(NamedTuple):
 
 
 class HeadWeights(NamedTuple):
-    """The parameters of N heads: a sequence for each of the first six, with one part a head; b_… are 0 without bias."""
+    """The parameters of N heads: a sequence for each of the first six, with one part a head; b_… may be None."""
 
     W_q: Any  # N of (D, d)
     W_k: Any
@@ -329,13 +329,18 @@ def multi_head(Q: Any, K: Any, V: Any, weights: HeadWeights, masks: Any, kept: A
     """
     W_q, W_k, W_v, b_q, b_k, b_v, W_o, b_o = weights
     each = [
-        attention(Q @ W_q[i] + b_q[i], K @ W_k[i] + b_k[i], V @ W_v[i] + b_v[i], masks[i], kept[i])
+        attention(_project(Q, W_q, b_q, i), _project(K, W_k, b_k, i), _project(V, W_v, b_v, i), masks[i], kept[i])
         for i in range(len(W_q))
     ]
     head = tuple(one.output for one in each)
     alpha = stack([one.alpha for one in each], 1)
-    concat = concatenate(head, -1) @ W_o + b_o
+    concat = concatenate(head, -1) @ W_o if b_o is None else concatenate(head, -1) @ W_o + b_o
     return MultiHead(head, alpha, concat)
+
+
+def _project(x: Any, W: Any, b: Any, i: int) -> Any:
+    """x W_i, and the bias where there is one."""
+    return x @ W[i] if b is None else x @ W[i] + b[i]
 
 
 class MultiHeadAttention(FusedOp):
@@ -384,7 +389,7 @@ def head_weights(W_in: Any, b_in: Any, W_out: Any, b_out: Any, heads: int) -> He
     for symbol, stacked in (("W", W_in), ("b", b_in)):
         for letter, part in zip("QKV", [None] * 3 if stacked is None else split(stacked, 3), strict=True):
             if part is None:
-                parts.append((0,) * heads)
+                parts.append(None)
                 continue
             cut = split(part, heads)
             if symbol == "W":
@@ -393,7 +398,7 @@ def head_weights(W_in: Any, b_in: Any, W_out: Any, b_out: Any, heads: int) -> He
                 if isinstance(each, Tensor):
                     each.name = f"{symbol}_{i}^{letter}"
             parts.append(cut)
-    return HeadWeights(*parts, W_out.swapaxes(0, 1), 0 if b_out is None else b_out)
+    return HeadWeights(*parts, W_out.swapaxes(0, 1), b_out)
 
 
 def multi_head_attention(

@@ -1,6 +1,7 @@
 """The kernels of fused operations, written once for every array library: name -> forward and backward."""
 
 from ..base import Kernel
+from .attention import attention, multi_head_attention
 from .dropout import dropout
 from .gelu import gelu
 from .gru import gru_cho_sequence, gru_sequence
@@ -12,6 +13,7 @@ from .rnn import rnn_sequence
 from .softmax import log_softmax, softmax
 
 KERNELS: dict[str, Kernel] = {
+    "attention": attention,
     "cross_entropy": cross_entropy,
     "dropout": dropout,
     "gelu": gelu,
@@ -22,5 +24,6 @@ KERNELS: dict[str, Kernel] = {
     "log_softmax": log_softmax,
     "lstm_sequence": lstm_sequence,
     "rnn_sequence": rnn_sequence,
+    "multi_head_attention": multi_head_attention,
     "softmax": softmax,
 }

@@ -1,23 +1,260 @@
-"""Scaled dot-product attention in tiles of queries and keys: the weights of all pairs are never held at once."""
+"""Scaled dot-product attention in tiles of queries and keys, and the heads around it.
 
-import itertools
-from typing import Any
+The weights of all pairs are never held at once: the softmax of a row is renormalised as more of its keys come in, and
+the backward pass computes each tile again from the logarithm of the row's sum. Where one tile holds all pairs, its
+weights are kept instead. Tiles are (..., keys, queries), so that sums over keys add whole rows, which NumPy does fast.
+"""
 
-TILE = 256  # queries and keys of a tile
-MASK64 = 2**64 - 1
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..base import Kernel
+
+TILE = 256  # queries, and keys, of a tile
 
 
-def kept_tile(be: Any, key: int, i: int, j: int, shape: tuple[int, ...], p: float) -> Any:
-    """Which weights of the tile (i, j) dropout keeps: a function of the key and the tile, keys before queries."""
-    return be.keep_mask((key + (i * 2**32 + j) * 0xD1B54A32D192ED03) & MASK64, shape, p)
+class How(NamedTuple):
+    """What the weights depend on beside queries and keys."""
+
+    mask: Any
+    causal: bool
+    dropout: float
+    key: int
+
+
+def _tiles(S: int, T: int, causal: bool) -> Iterator[tuple[slice, list[slice]]]:
+    """For each tile of queries its tiles of keys; where causal, without those that lie in the future as a whole."""
+    for i in range(0, S, TILE):
+        end = min(i + TILE, S)
+        seen = min(end + T - S, T) if causal else T
+        yield slice(i, end), [slice(j, min(j + TILE, T)) for j in range(0, seen, TILE)]
+
+
+def _scores(be: Any, q: Any, k: Any, how: How, queries: slice, keys: slice) -> Any:
+    """e of a tile; where a query does not see a key, it lies too low to leave a weight."""
+    xp, S, T = be.xp, q.shape[-2], k.shape[-2]
+    e = k[..., keys, :] @ q[..., queries, :].swapaxes(-1, -2)
+    if how.causal and keys.stop - 1 > queries.start + T - S:  # the diagonal runs through it
+        e += _low(q) * (xp.arange(keys.start, keys.stop)[:, None] > xp.arange(queries.start, queries.stop) + T - S)
+    if how.mask is not None:
+        mask = xp.broadcast_to(how.mask, (*how.mask.shape[:-2], S, T))[..., queries, keys]
+        e += _low(q) * ~mask.swapaxes(-1, -2)
+    return e
+
+
+def _low(x: Any) -> Any:
+    """Taken from any score nothing of it is left, and twice this is still finite."""
+    return x.dtype.type(np.finfo(x.dtype).min / 4)
+
+
+def kept_tile(be: Any, key: int, lead: tuple[int, ...], p: float, queries: slice, keys: slice) -> Any:
+    """Which weights of a tile dropout keeps: a function of the key and the tile."""
+    number = (queries.start // TILE << 32) + keys.start // TILE
+    shape = (*lead, keys.stop - keys.start, queries.stop - queries.start)
+    return be.keep_mask((key + number * 0xD1B54A32D192ED03) % 2**64, shape, p)
 
 
 def kept_weights(be: Any, key: int, shape: tuple[int, ...], p: float, dtype: Any) -> Any:
-    """The factor of each weight (..., S, T): 0, or 1 / (1 - p) to keep the mean."""
+    """What dropout multiplies the weights (..., S, T) by: 0, or 1 / (1 - p), which keeps the mean."""
     *lead, S, T = shape
-    kept = be.empty(shape, dtype)
-    for i, j in itertools.product(range(0, S, TILE), range(0, T, TILE)):
-        tile = (*lead, min(TILE, T - j), min(TILE, S - i))
-        kept[..., i : i + TILE, j : j + TILE] = kept_tile(be, key, i // TILE, j // TILE, tile, p).swapaxes(-1, -2)
-    kept *= 1 / (1 - p)
-    return kept
+    out = be.empty(shape, dtype)
+    for queries, row in _tiles(S, T, False):
+        for keys in row:
+            out[..., queries, keys] = kept_tile(be, key, tuple(lead), p, queries, keys).swapaxes(-1, -2)
+    out *= 1 / (1 - p)
+    return out
+
+
+def _factor(be: Any, how: How, q: Any, queries: slice, keys: slice) -> Any:
+    """The same for one tile."""
+    kept = kept_tile(be, how.key, q.shape[:-2], how.dropout, queries, keys)
+    return kept * q.dtype.type(1 / (1 - how.dropout))
+
+
+def _forward(be: Any, q: Any, k: Any, v: Any, out: Any, how: How) -> tuple[Any, Any]:
+    """softmax(q kᵀ) v into `out`. Returns the weights where one tile holds them all, else the logarithms of the sums.
+
+    q: (..., S, d), scaled; k: (..., T, d); v: (..., T, E); out: (..., S, E).
+    """
+    if 0 < q.shape[-2] <= TILE and k.shape[-2] <= TILE:
+        return _whole(be, q, k, v, out, how), None
+    return None, _tiled(be, q, k, v, out, how)
+
+
+def _whole(be: Any, q: Any, k: Any, v: Any, out: Any, how: How) -> Any:
+    xp, queries, keys = be.xp, slice(0, q.shape[-2]), slice(0, k.shape[-2])
+    e = _scores(be, q, k, how, queries, keys)
+    highest = e.max(-2, keepdims=True)
+    e -= highest
+    xp.exp(e, out=e)
+    e *= _inverse(xp, highest, e.sum(-2, keepdims=True))
+    weights = e * _factor(be, how, q, queries, keys) if how.dropout else e
+    xp.matmul(weights.swapaxes(-1, -2), v, out=out)
+    return e
+
+
+def _tiled(be: Any, q: Any, k: Any, v: Any, out: Any, how: How) -> Any:
+    xp, S, T, lead = be.xp, q.shape[-2], k.shape[-2], q.shape[:-2]
+    log_sums = be.empty((*lead, 1, S), q.dtype)
+    for queries, row in _tiles(S, T, how.causal):
+        n = queries.stop - queries.start
+        highest, total = xp.full((*lead, 1, n), _low(q)), xp.zeros((*lead, 1, n), q.dtype)
+        o = xp.zeros((*lead, n, v.shape[-1]), q.dtype)
+        for keys in row:
+            e = _scores(be, q, k, how, queries, keys)
+            higher = xp.maximum(highest, e.max(-2, keepdims=True))
+            e -= higher
+            xp.exp(e, out=e)
+            fade = xp.exp(highest - higher)  # of what the tiles before have left
+            total *= fade
+            total += e.sum(-2, keepdims=True)
+            if how.dropout:
+                e *= _factor(be, how, q, queries, keys)
+            o *= fade.swapaxes(-1, -2)
+            o += e.swapaxes(-1, -2) @ v[..., keys, :]
+            highest = higher
+        out[..., queries, :] = o * _inverse(xp, highest, total).swapaxes(-1, -2)
+        seen = highest > _low(q) / 2
+        log_sums[..., queries] = xp.where(seen, highest + xp.log(xp.maximum(total, 1)), -_low(q))
+    return log_sums
+
+
+def _inverse(xp: Any, highest: Any, total: Any) -> Any:
+    """1 / total, and 0 for a query that has seen nothing."""
+    return (highest > _low(highest) / 2) / xp.maximum(total, 1)
+
+
+def _backward(be: Any, tape: Any, q: Any, k: Any, v: Any, out: Any, g: Any, how: How, gs: tuple[Any, Any, Any]) -> None:
+    """The gradients of q, k and v from g, that of `out`, into the three arrays `gs`."""
+    xp, S, T, (weights, log_sums) = be.xp, q.shape[-2], k.shape[-2], tape
+    dq, dk, dv = gs
+    if weights is None:
+        for x in gs:
+            x[...] = 0
+    # α, its gradient and that of e are tiles as e is: (..., keys, queries).
+    along = (g * out).sum(-1)[..., None, :]  # Σ_j α_ij dα_ij
+    for queries, row in _tiles(S, T, how.causal):
+        q_i, g_i = q[..., queries, :], g[..., queries, :]
+        for keys in row:
+            k_j, v_j = k[..., keys, :], v[..., keys, :]
+            alpha = weights
+            if alpha is None:
+                alpha = _scores(be, q, k, how, queries, keys)
+                alpha -= log_sums[..., queries]
+                xp.exp(alpha, out=alpha)
+            de = v_j @ g_i.swapaxes(-1, -2)
+            used = alpha
+            if how.dropout:
+                factor = _factor(be, how, q, queries, keys)
+                de *= factor
+                used = alpha * factor
+            de -= along[..., queries]
+            de *= alpha
+            if weights is not None:
+                xp.matmul(used, g, out=dv)
+                xp.matmul(de, q, out=dk)
+                xp.matmul(de.swapaxes(-1, -2), k, out=dq)
+            else:
+                dv[..., keys, :] += used @ g_i
+                dk[..., keys, :] += de @ q_i
+                dq[..., queries, :] += de.swapaxes(-1, -2) @ k_j
+
+
+# -- one head
+
+
+def _attention_forward(
+    be: Any, Q: Any, K: Any, V: Any, mask: Any, causal: bool, dropout: float, key: int
+) -> tuple[Any, Any]:
+    out = be.empty((*Q.shape[:-1], V.shape[-1]), Q.dtype)
+    q = Q * Q.dtype.type(Q.shape[-1] ** -0.5)
+    return out, (q, out, _forward(be, q, K, V, out, How(mask, causal, dropout, key)))
+
+
+def _attention_backward(
+    be: Any, tape: Any, inputs: Any, g: Any, needs: Any, mask: Any, causal: bool, dropout: float, key: int
+) -> Any:
+    (q, out, kept), (_, K, V) = tape, inputs
+    gs = tuple(be.empty(x.shape, q.dtype) for x in inputs)
+    _backward(be, kept, q, K, V, out, g, How(mask, causal, dropout, key), gs)
+    dQ = gs[0]
+    dQ *= q.dtype.type(q.shape[-1] ** -0.5)
+    return gs
+
+
+attention = Kernel(_attention_forward, _attention_backward)
+
+
+# -- many heads
+
+
+def _rows(x: Any) -> Any:
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])  # not -1: an axis may be empty
+
+
+def _groups(Q: Any, K: Any, V: Any) -> list[tuple[Any, int, int]]:
+    """Which of q, k, v (0, 1, 2) each input is projected to, in one product: (input, first, end)."""
+    groups: list[tuple[Any, int, int]] = []
+    for part, x in enumerate((Q, K, V)):
+        if x is None:  # the input before serves for this, too
+            x, first, _ = groups.pop()
+            groups.append((x, first, part + 1))
+        else:
+            groups.append((x, part, part + 1))
+    return groups
+
+
+def _by_head(be: Any, y: Any, x: Any, heads: int) -> Any:
+    """(B · T, parts · D) as views (parts, B, N, T, d)."""
+    B, T, D = x.shape
+    return y.reshape(B, T, y.shape[1] // D, heads, D // heads).transpose(2, 0, 3, 1, 4)
+
+
+def _heads_forward(
+    be: Any, Q: Any, K: Any, V: Any, W_in: Any, b_in: Any, W_out: Any, b_out: Any, heads: int, **how: Any
+) -> tuple[Any, Any]:
+    B, S, D = Q.shape
+    parts: list[Any] = []
+    for x, first, end in _groups(Q, K, V):
+        y = _rows(x) @ W_in[first * D : end * D].T
+        if b_in is not None:
+            y += b_in[first * D : end * D]
+        if not first:
+            y[:, :D] *= Q.dtype.type((D // heads) ** -0.5)
+        parts += list(_by_head(be, y, x, heads))
+    q, k, v = parts
+    concat = be.empty((B * S, D), Q.dtype)
+    (out,) = _by_head(be, concat, Q, heads)
+    kept = _forward(be, q, k, v, out, How(**how))
+    y = concat @ W_out.T
+    if b_out is not None:
+        y += b_out
+    return y.reshape(Q.shape), (parts, concat, out, kept)
+
+
+def _heads_backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, heads: int, **how: Any) -> Any:
+    Q, K, V, W_in, b_in, W_out, b_out = inputs
+    (parts, concat, out, kept), D, g = tape, Q.shape[2], _rows(g)
+    dW_out = g.T @ concat
+    db_out = None if b_out is None else g.sum(0)
+    (dout,) = _by_head(be, g @ W_out, Q, heads)
+    groups = _groups(Q, K, V)
+    dys = [be.empty((x.shape[0] * x.shape[1], (end - first) * D), Q.dtype) for x, first, end in groups]
+    gs = tuple(part for dy, (x, _, _) in zip(dys, groups, strict=True) for part in _by_head(be, dy, x, heads))
+    _backward(be, kept, *parts, out, dout, How(**how), gs)
+    dys[0][:, :D] *= Q.dtype.type((D // heads) ** -0.5)
+    dxs: list[Any] = [None, None, None]
+    dW_in, db_in = be.empty(W_in.shape, Q.dtype), None if b_in is None else be.empty(b_in.shape, Q.dtype)
+    for dy, (x, first, end) in zip(dys, groups, strict=True):
+        if needs[first]:
+            dxs[first] = (dy @ W_in[first * D : end * D]).reshape(x.shape)
+        dW_in[first * D : end * D] = dy.T @ _rows(x)
+        if db_in is not None:
+            db_in[first * D : end * D] = dy.sum(0)
+    return *dxs, dW_in, db_in, dW_out, db_out
+
+
+multi_head_attention = Kernel(_heads_forward, _heads_backward)
