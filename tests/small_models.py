@@ -10,6 +10,8 @@ from tinygrad_seq import models
 
 TOKENS = np.array([[4, 1, 6, 2], [3, 5, 0, 0]])
 LENGTHS = np.array([4, 2])
+TARGET = np.array([[1, 3, 4, 3, 2], [1, 4, 2, 0, 0]])
+PAIRS = (TOKENS, TARGET, LENGTHS)
 
 
 class Small(NamedTuple):
@@ -36,8 +38,25 @@ def _classifier(pooling: str) -> models.Classifier:
     return models.Classifier(models.ClassifierConfig(7, 2, embedding_size=3, hidden_size=2, pooling=pooling))
 
 
+def _encoder_decoder(cell: str) -> models.EncoderDecoder:
+    return models.EncoderDecoder(models.EncoderDecoderConfig(7, 5, embedding_size=3, hidden_size=4, cell=cell))
+
+
+def _attention_decoder(score: str, order: str, cell: str = "gru") -> models.AttentionDecoder:
+    config = models.AttentionDecoderConfig(7, 5, embedding_size=3, hidden_size=4, score=score, order=order, cell=cell)
+    return models.AttentionDecoder(config)
+
+
 def _tokens(model: Any, tokens: ts.Tensor) -> Any:
     return model(tokens)
+
+
+def _pairs(model: Any, source: ts.Tensor, target_in: ts.Tensor, lengths: ts.Tensor) -> Any:
+    return model(source, target_in, lengths)
+
+
+def _pairs_loss(model: Any, source: ts.Tensor, target: ts.Tensor, lengths: ts.Tensor) -> Any:
+    return model.loss(source, target, lengths)
 
 
 def _padded(model: Any, tokens: ts.Tensor, lengths: ts.Tensor) -> Any:
@@ -61,6 +80,14 @@ SMALL: dict[str, Small] = {
     "classifier's loss": Small(
         lambda: _classifier("last"), (TOKENS, np.array([0, 1]), LENGTHS), models.Classifier.loss
     ),
+    "GRU encoder–decoder": Small(lambda: _encoder_decoder("gru"), PAIRS, _pairs),
+    "LSTM encoder–decoder": Small(lambda: _encoder_decoder("lstm"), PAIRS, _pairs),
+    "encoder–decoder's loss": Small(lambda: _encoder_decoder("rnn"), PAIRS, _pairs_loss),
+    "attention decoder, MLP": Small(lambda: _attention_decoder("mlp", "bahdanau"), PAIRS, _pairs),
+    "attention decoder, bilinear": Small(lambda: _attention_decoder("bilinear", "bahdanau", "rnn"), PAIRS, _pairs),
+    "attention decoder, Luong, dot": Small(lambda: _attention_decoder("dot", "luong"), PAIRS, _pairs),
+    "attention decoder, Luong, LSTM": Small(lambda: _attention_decoder("scaled_dot", "luong", "lstm"), PAIRS, _pairs),
+    "attention decoder's loss": Small(lambda: _attention_decoder("mlp", "luong"), PAIRS, _pairs_loss),
 }
 
 
