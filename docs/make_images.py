@@ -9,8 +9,7 @@ IMAGES = Path(__file__).resolve().parent / "images"
 
 def main() -> None:
     IMAGES.mkdir(exist_ok=True)
-    ts.seed(0)
-    ts.viz.lstm_step_graph(ts.nn.LSTM(3, 5)).save(IMAGES / "lstm_step.svg")
+    ts.viz.equation_graph("lstm", title="One step of an LSTM").save(IMAGES / "lstm_step.svg")
 
 
 if __name__ == "__main__":

@@ -184,8 +184,9 @@ def test_opened_lstm_names_its_nodes() -> None:
     [
         (r"\alpha_{tj} = \softmax(e_{tj})", "α_{tj} = softmax(e_{tj})"),
         (r"\operatorname{MultiHead}(Q, K, V)", "MultiHead(Q, K, V)"),
-        (r"W^\top x\,y", "W^ᵀ x y"),
-        (r"\frac{s^\top h}{\sqrt{d}}", "s^ᵀ h / √d"),
+        (r"W^\top x\,y", "Wᵀ x y"),
+        (r"\frac{\partial L}{\partial h_1}", "∂L / ∂h_1"),
+        (r"\frac{s^\top h}{\sqrt{d}}", "sᵀ h / √d"),
         (r"\frac{a + b}{\sqrt{c + \frac{1}{d}}}", "(a + b) / √(c + 1 / d)"),
         (r"h_t = [\vec{h}_t; \overleftarrow{h}_t]", "h_t = [h\u20d7_t; h\u20d6_t]"),
     ],
@@ -196,5 +197,5 @@ def test_plain(latex: str, text: str) -> None:
 
 def test_unicode() -> None:
     assert [unicode(s) for s in ("h_{t-1}", "c_0", r"\tilde{h}_t", "W_f", "W_i", "x", "e_{tj}")] == [
-        "hₜ₋₁", "c₀", "h̃ₜ", "W_f", "W_i", "x", "e_tj",
+        "hₜ₋₁", "c₀", "h̃ₜ", "W_f", "W_i", "x", "e_{tj}",
     ]  # fmt: skip

@@ -71,7 +71,7 @@ def test_edges_stand_last_and_outside() -> None:
 @each_renderer
 def test_every_box_frame_and_arrow_is_drawn(renderer: render.Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(render, "find", lambda: renderer)
-    g = ts.viz.lstm_step_graph(ts.nn.LSTM(3, 4))
+    g = ts.viz.equation_graph("lstm")
     root = ET.fromstring(g.svg())
     ids = [element.get("id") for element in root.iter(f"{SVG}g")]
     assert set(ids) >= {node.id for node in g.nodes} | {"p0"} | {f"e{k}" for k in range(len(g.edges))}
@@ -81,11 +81,11 @@ def test_every_box_frame_and_arrow_is_drawn(renderer: render.Renderer, monkeypat
         for x, y in re.findall(r"(-?[\d.]+),(-?[\d.]+)", path.attrib["d"]):
             assert 0 <= float(x) <= width and 0 <= float(y) <= height
     title, desc = root.find(f"{SVG}title"), root.find(f"{SVG}desc")
-    assert title is not None and title.text == "One step of an LSTM"
+    assert title is not None and title.text == "lstm: 6 equations"
     assert desc is not None and desc.text == g.text()
     tips = {element.get("id"): element.findtext(f"{SVG}title") for element in root.iter(f"{SVG}g")}
     forget = next(node.id for node in g.nodes if node.label == "fₜ = σ")
-    assert tips[forget] == "f_t = σ(W_f x_t + U_f h_{t-1} + b_f)\nshape (1, 4)\ndtype float32\noperation Sigmoid"
+    assert tips[forget] == "f_t = σ(W_f x_t + U_f h_{t-1} + b_f)\nshape (1, 5)\ndtype float32\noperation Sigmoid"
 
 
 @each_renderer
@@ -126,4 +126,8 @@ def test_subscripts() -> None:
     assert runs("W_fᵀ") == [("W", 0), ("f", 0.25), ("T", -0.35)]
     assert runs("h_{t-1} x") == [("h", 0), ("t−1", 0.25), (" x", 0)]
     assert runs("loss_total, a_bc, x.W_f") == [("loss_total, a_bc, x.W_f", 0)]
+    assert runs("e_{ij} = @") == [("e", 0), ("ij", 0.25), (" = @", 0)]
+    assert runs("W_1^Q") == [("W", 0), ("1", 0.25), ("Q", -0.35)]
+    assert runs("h^k_t, h^{k-1}_t") == [("h", 0), ("k", -0.35), ("t", 0.25), (", h", 0), ("k−1", -0.35), ("t", 0.25)]
+    assert runs("h\u20d7_t") == [("h\u20d7", 0), ("t", 0.25)]
     assert runs("c̃ₜ = tanh") == [("c̃", 0), ("t", 0.25), (" = tanh", 0)]

@@ -380,13 +380,13 @@ def test_an_opened_lstm_shows_the_chapters_symbols() -> None:
 
 
 def test_a_step_called_by_hand_is_the_chapters_picture() -> None:
-    g = ts.viz.lstm_step_graph(ts.nn.LSTM(3, 5), batch_size=2)
+    g = ts.viz.equation_graph("lstm", ts.viz.Sizes(B=2))
     assert labels(g, "input") == ["xₜ", "hₜ₋₁", "cₜ₋₁"]
     assert labels(g, "parameter") == [f"{p}_{gate}" for gate in "fico" for p in "WUb"]
     named = [label for label in labels(g, "op") if " = " in label]
     assert named == ["fₜ = σ", "iₜ = σ", "c̃ₜ = tanh", "cₜ = +", "oₜ = σ", "hₜ = ⊙"]
     assert ("fₜ = σ", "⊙", "") in arrows(g) and ("cₜ₋₁", "⊙", "") in arrows(g)
-    assert [n.label for n in g.nodes if n.output] == ["cₜ = +", "hₜ = ⊙"]
+    assert [n.label for n in g.nodes if n.output] == ["hₜ = ⊙"]
     assert node(g, "W_f").shape == (5, 3) and node(g, "hₜ = ⊙").shape == (2, 5)
     assert all(part_of(g, n) == ["lstm"] for n in g.nodes if n.kind != "input")
 

@@ -1,4 +1,4 @@
-"""The command line: `tinygrad-seq demo`, `tinygrad-seq train char-lm`."""
+"""The command line: `tinygrad-seq demo`, `tinygrad-seq train char-lm`, `tinygrad-seq equations`."""
 
 import sys
 from collections.abc import Callable
@@ -48,6 +48,31 @@ def demo(
     from .demo import run
 
     _say_errors(lambda: run(out, steps=steps, hidden=hidden, seed=seed, device=device))
+
+
+@app.command()
+def equations(
+    name: Annotated[
+        str | None, typer.Argument(help="One equation, lstm.f, or a block, lstm; all if not given.")
+    ] = None,
+    latex: Annotated[bool, typer.Option("--latex", help="Show LaTeX.")] = False,
+    pictures: Annotated[Path | None, typer.Option(help="Draw each into this folder, ID.svg.")] = None,
+) -> None:
+    """List the chapter's equations: id, equation, and the line of code that is it.
+
+    Example: tinygrad-seq equations lstm --pictures equations
+    """
+
+    def run() -> None:
+        from .equations import draw, listed, table
+
+        chosen = listed(name)
+        typer.echo(table(chosen, latex=latex))
+        if pictures is not None:
+            draw(chosen, pictures)
+            typer.echo(f"{len(chosen)} pictures in {pictures}")
+
+    _say_errors(run)
 
 
 @train_app.command("char-lm")

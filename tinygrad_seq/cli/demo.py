@@ -104,7 +104,8 @@ def draw(
     model, (tokens, targets) = job.model, next(job.task.batches())
     loss = job.task.loss((tokens, targets))
     step = ts.graph(loss, title="One training step")
-    cell = viz.lstm_step_graph(model.lstm)
+    H = model.config.hidden_size
+    cell = viz.equation_graph("lstm", viz.Sizes(D=H, H=H), title="One step of an LSTM")
     for graph, name in ((step, "training_step"), (cell, "lstm_step")):
         graph.save(out / f"{name}.svg")
         graph.save(out / f"{name}.png")

@@ -31,12 +31,12 @@ class Equation(NamedTuple):
     @property
     def line(self) -> int:
         """Where the code has it: the line that assigns the symbol; the block's first where no line does."""
-        for line in range(self.first_line, self.first_line + len(linecache.getlines(self.file))):
+        for line in range(self.first_line, len(linecache.getlines(self.file)) + 1):
             text = linecache.getline(self.file, line).strip()
-            if re.match(rf"{self.field}\b[^=]*=(?!=)", text) and not text.endswith(","):
+            if re.match(rf"{self.field}\b[^=]* = ", text):  # the decorator's own keyword has no spaces
                 return line
             if text.startswith("return "):
-                return self.first_line if f"{self.field}=" not in text else line
+                break
         return self.first_line
 
 
@@ -178,7 +178,7 @@ def plain(latex: str) -> str:
     for word in _UPRIGHT:
         text = re.sub(rf"{re.escape(word)}\{{([^}}]*)\}}", r"\1", text)
     text = re.sub(rf"\\sqrt{_BRACES}", lambda root: f"√{_factor(root[1][1:-1])}", text)
-    text = re.sub(r"\\[a-zA-Z]+", lambda word: _WORDS.get(word[0], word[0][1:]), text)
+    text = re.sub(r"\\[a-zA-Z]+", lambda word: _WORDS.get(word[0], word[0][1:]), text).replace("∂ ", "∂").replace("^ᵀ", "ᵀ")
     return re.sub(r"\\[,;! ]", " ", text)
 
 
@@ -199,6 +199,8 @@ def unicode(latex: str) -> str:
 
     def lower(subscript: re.Match[str]) -> str:
         text = subscript[1] or subscript[2]
-        return "".join(_SUBSCRIPTS[c] for c in text) if all(c in _SUBSCRIPTS for c in text) else f"_{text}"
+        if all(c in _SUBSCRIPTS for c in text):
+            return "".join(_SUBSCRIPTS[c] for c in text)
+        return f"_{text}" if len(text) == 1 else f"_{{{text}}}"
 
     return re.sub(r"_(?:\{([^}]*)\}|(\w))", lower, plain(latex))

@@ -1,7 +1,7 @@
 """Pictures: of graphs, of losses, and a page that shows them."""
 
 from .build import graph
-from .cells import lstm_step_graph
+from .equations import Sizes, equation_graph, equations
 from .page import Picture, Sample, Table, Text, page
 from .plots import loss_curve
 from .render import RenderError, check
@@ -15,14 +15,16 @@ __all__ = [
     "Picture",
     "RenderError",
     "Sample",
+    "Sizes",
     "Table",
     "Text",
     "check",
+    "equation_graph",
+    "equations",
     "fold",
     "fold_steps",
     "fold_to",
     "graph",
     "loss_curve",
-    "lstm_step_graph",
     "page",
 ]

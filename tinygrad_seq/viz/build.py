@@ -64,7 +64,7 @@ def build(value: Any, variables: Mapping[str, Any], *, open: Any = (), title: st
     """As `graph`, with the caller's variables given."""
     outputs = _tensors(value)
     found = _Ops([_place(t) for t in outputs], open)
-    picture = _Picture(found, variables).draw("" if title is None else names.clean(title))
+    picture = _Picture(found, variables).draw("" if title is None else names.clean(title, 2 * names.LONGEST))
     return fold_to_fit(fold_steps(join_steps(picture)), MOST, HARDEST)
 
 
@@ -279,6 +279,7 @@ class _Picture:
         self.hidden: dict[int, Constant] = {}  # arrays that an operation holds -> the mark of each
         self.kept: list[Any] = []  # those arrays, so that no other gets the id of one
         self.pieces: dict[Slot, str] = {}  # outputs of Unstack that are boxes of their own -> their labels
+        self.symbols: dict[Op, Op] = {}  # an operation -> the plumbing after it, which an equation names
         self.ends: set[Any] = set()  # operations that are outputs: drawn, even if they are plumbing
 
     def _name_modules(self, modules: list[tuple[str, Module]]) -> None:
@@ -304,7 +305,7 @@ class _Picture:
                     self.paths.setdefault(p.place, prefix + path)
 
     def draw(self, title: str) -> Graph:
-        outputs = [self.found.resolve(place) for place in self.found.outputs]
+        outputs = [self._before_plumbing(self.found.resolve(place)) for place in self.found.outputs]
         self.ends = {place.op if type(place) is Slot else place for place in outputs}
         self._find_pieces()
         for op in self.found.ops:  # sources come first
@@ -335,6 +336,16 @@ class _Picture:
         return where.op if type(where) is Slot and where not in self.pieces else where
 
     # -- plumbing
+
+    def _before_plumbing(self, place: Any) -> Any:
+        """An output that is a symbol of an equation, as in c_i = squeeze(α h): the product is drawn as c_i."""
+        if type(place).__name__ not in ("Reshape", "Transpose", "SwapAxes") or place.equation is None:
+            return place
+        source = self.found.resolve(place.sources[0])
+        if not isinstance(source, Op) or self._own_name(source) or source.outputs is not None:
+            return place
+        self.symbols[source] = place
+        return self._before_plumbing(source)
 
     def _find_pieces(self) -> None:
         """x_t is a box where it is used more than once, as in each step of a recurrence: one arrow, then several."""
@@ -432,8 +443,9 @@ class _Picture:
             box.local = not name
             return box
         kind = "fused" if isinstance(op, FusedOp) else "op"
-        box = _Box(kind, op, names.op_label(op), op.shape, op.dtype)
-        box.name, box.equation = self._name(op), op.equation
+        symbol = self.symbols.get(op, op)
+        box = _Box(kind, op, names.op_label(op), symbol.shape, op.dtype)
+        box.name, box.equation = self._name(symbol), symbol.equation
         labels = _input_names(op)
         for k, source in enumerate(op.sources):
             if source is None and not isinstance((op.constants or [])[k], Constant):

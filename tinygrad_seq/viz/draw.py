@@ -19,7 +19,10 @@ MARGIN = 8.0
 FAMILY = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₊₋", "0123456789aehijklmnoprstuvx+−", strict=True))
 MARKS = re.compile(
-    rf"(?P<high>ᵀ)|(?P<low>[{''.join(SUBSCRIPTS)}]+)|(?<![\w.])(?P<base>\w\u0303?)_(?:(?P<letter>[^\W_])(?=ᵀ|\W|$)|\{{(?P<braced>[^{{}}]*)\}})"
+    rf"(?P<transpose>ᵀ)|(?P<low>[{''.join(SUBSCRIPTS)}]+)"
+    r"|\^(?:(?P<up>[^\W_])|\{(?P<raised>[^{}]*)\})(?:_(?P<below>[^\W_])(?=\W|$))?"
+    r"|(?<![\w.])(?P<base>\w[\u0303\u20d6\u20d7]?)_(?P<letter>[^\W_])(?=ᵀ|\W|$)"
+    r"|_\{(?P<braced>[^{}]*)\}"
 )
 SMALL = 0.72  # a subscript's size
 LOW = 0.25  # and how far below the line it stands
@@ -225,7 +228,8 @@ def _arrow(curve: Curve) -> list[Shape | Words]:
 
 
 def runs(text: str) -> list[tuple[str, float]]:
-    """Pieces of text and how far each is lowered: fₜ, W_f and h_{t-1} have a subscript, weight_ih_l0 has none.
+    """Pieces of text and how far each is lowered: fₜ, W_f and h_{t-1} have a subscript, weight_ih_l0 has none; what
+    follows ^ is raised.
 
     >>> runs("fₜ = σ"), runs("W_f"), runs("weight_ih_l0")
     ([('f', 0), ('t', 0.25), (' = σ', 0)], [('W', 0), ('f', 0.25)], [('weight_ih_l0', 0)])
@@ -234,11 +238,11 @@ def runs(text: str) -> list[tuple[str, float]]:
     at = 0
     for match in MARKS.finditer(text):
         found.append((text[at : match.start()] + (match["base"] or ""), 0))
-        if match["high"]:
-            found.append(("T", HIGH))
-        else:
-            low = "".join(map(SUBSCRIPTS.__getitem__, match["low"] or "")) or match["letter"] or match["braced"]
-            found.append((low.replace("-", "−"), LOW))
+        high = "T" if match["transpose"] else match["up"] or match["raised"]
+        low = "".join(map(SUBSCRIPTS.__getitem__, match["low"] or "")) or match["letter"] or match["braced"]
+        for piece, shift in ((high, HIGH), (low or match["below"], LOW)):
+            if piece:
+                found.append((piece.replace("-", "−"), shift))
         at = match.end()
     found.append((text[at:], 0))
     return [piece for piece in found if piece[0]]

@@ -21,14 +21,14 @@ SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 LONGEST = 60  # characters of a label
 
 
-def clean(text: Any) -> str:
+def clean(text: Any, longest: int = LONGEST) -> str:
     """A name on one line, of bearable length, without characters that no picture can show.
 
     >>> clean("a\\n  b\\x00")
     'a b'
     """
     words = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"
+    return words if len(words) <= longest else words[: longest - 1] + "…"
 
 
 def pretty(name: str) -> str:
