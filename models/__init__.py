@@ -9,6 +9,7 @@ from .gpt import GPT, GPTConfig
 from .language_model import LanguageModel, LanguageModelConfig
 from .ngram import NGram, NGramConfig
 from .tagger import Tagger, TaggerConfig
+from .transformer import Transformer, TransformerConfig
 
 __all__ = [
     "BERT",
@@ -32,4 +33,6 @@ __all__ = [
     "NextSentenceHead",
     "Tagger",
     "TaggerConfig",
+    "Transformer",
+    "TransformerConfig",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -24,8 +24,8 @@ class BERTConfig:
         max_position_embeddings: the longest text that it reads, in tokens.
         hidden_size: D, the width; num_hidden_layers: layers, one above the other.
         num_attention_heads: heads of attention in each; intermediate_size: the width of the network in each.
-        dropout: the probability of a zero, in training: of embeddings, of attention weights, in each layer's network, and
-            of what it adds.
+        dropout: the probability of a zero, in training: of embeddings, of attention weights, in each
+            layer's network, and of what it adds.
     """
 
     vocab_size: int = 30522
@@ -243,12 +243,9 @@ _FIXED = {  # settings that this BERT has no other value for
 
 
 def _read_config(folder: str | os.PathLike[str]) -> BERTConfig:
-    found = read_config(folder, "bert", _FIXED)
-    sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-    return BERTConfig(
-        **{name: found[name] for name in (*sizes, "max_position_embeddings", "type_vocab_size")},
-        dropout=found.get("hidden_dropout_prob", 0.1),
-    )
+    sizes = [field.name for field in fields(BERTConfig) if field.name != "dropout"]  # the same names there
+    found = read_config(folder, "bert", sizes, _FIXED)
+    return BERTConfig(**{name: found[name] for name in sizes}, dropout=found.get("hidden_dropout_prob", 0.1))
 
 
 def _sources(config: BERTConfig) -> dict[str, Source]:

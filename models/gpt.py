@@ -22,8 +22,8 @@ class GPTConfig:
         vocab_size: V, the number of tokens.
         block_size: the longest text that it reads, in tokens.
         n_layer: blocks, one above the other; n_head: heads of attention in each; n_embd: D, the width.
-        dropout: the probability of a zero, in training: of embeddings, of attention weights, in each block's network, and
-            of what it adds.
+        dropout: the probability of a zero, in training: of embeddings, of attention weights, in each
+            block's network, and of what it adds.
         bias: whether the linear layers and layer norms have one.
         tied: whether the output layer is the table of token embeddings.
     """
@@ -125,7 +125,8 @@ class GPT(Autoregressive):
             ValueError: where a file is damaged, of another model, or its weights are not those of its config: the
                 message lists each that is missing, unexpected or of another shape.
         """
-        found = read_config(folder, "gpt2", _FIXED)
+        sizes = ("vocab_size", "n_positions", "n_layer", "n_head", "n_embd")
+        found = read_config(folder, "gpt2", sizes, _FIXED)
         config = GPTConfig(
             vocab_size=found["vocab_size"],
             block_size=found["n_positions"],
@@ -144,7 +145,6 @@ _FIXED = {  # settings of Hugging Face's GPT-2 that this one has no other value 
     "activation_function": "gelu_new",
     "add_cross_attention": False,
     "layer_norm_epsilon": 1e-5,
-    "n_inner": None,
     "scale_attn_by_inverse_layer_idx": False,
     "scale_attn_weights": True,
 }

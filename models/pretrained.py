@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,15 +30,19 @@ class Format(NamedTuple):
     ignored: str  # a regular expression: names that may be there and hold nothing that is needed
 
 
-def read_config(folder: str | os.PathLike[str], kind: str, fixed: Mapping[str, Any]) -> dict[str, Any]:
+def read_config(
+    folder: str | os.PathLike[str], kind: str, sizes: Sequence[str], fixed: Mapping[str, Any]
+) -> dict[str, Any]:
     """The config.json of a model.
 
     Args:
         folder: where it lies.
         kind: what it must say under "model_type".
+        sizes: names that must be there, of positive integers.
         fixed: settings that the model here has no other value for; one that config.json leaves out is that value.
     Raises:
-        FileNotFoundError: there is no such file. ValueError: it is of another kind, or has another setting.
+        FileNotFoundError: there is no such file.
+        ValueError: it is no JSON, of another kind, lacks a size, or has another setting.
     """
     file = Path(folder) / "config.json"
     if not file.is_file():
@@ -50,9 +54,16 @@ def read_config(folder: str | os.PathLike[str], kind: str, fixed: Mapping[str, A
     if not isinstance(config, dict) or config.get("model_type") != kind:
         found = config.get("model_type") if isinstance(config, dict) else config
         raise ValueError(f"expected a model of the type {kind!r} in {file}, got {found!r:.80}")
-    other = [f"{name}: {config[name]!r} instead of {v!r}" for name, v in fixed.items() if config.get(name, v) != v]
-    if other:
-        raise ValueError(f"{file} asks for what this model does not have:\n  " + "\n  ".join(other))
+    wrong = [
+        f"{name}: expected a positive integer, got {config.get(name)!r:.80}"
+        for name in sizes
+        if not isinstance(config.get(name), int) or config[name] < 1
+    ]
+    wrong += [
+        f"{name}: expected {v!r}, got {config[name]!r:.80}" for name, v in fixed.items() if config.get(name, v) != v
+    ]
+    if wrong:
+        raise ValueError(f"{file} asks for what this model does not have:\n  " + "\n  ".join(wrong))
     return config
 
 

@@ -47,6 +47,18 @@ def _attention_decoder(score: str, order: str, cell: str = "gru") -> models.Atte
     return models.AttentionDecoder(config)
 
 
+def _gpt() -> models.GPT:
+    return models.GPT(models.GPTConfig(7, block_size=4, n_layer=2, n_head=2, n_embd=4))
+
+
+def _bert() -> models.BERTForPreTraining:
+    return models.BERTForPreTraining(models.BERTConfig(7, 4, 2, 2, 6, max_position_embeddings=4))
+
+
+def _transformer() -> models.Transformer:
+    return models.Transformer(models.TransformerConfig(7, 7, 4, 2, 2, 6))
+
+
 def _tokens(model: Any, tokens: ts.Tensor) -> Any:
     return model(tokens)
 
@@ -88,6 +100,16 @@ SMALL: dict[str, Small] = {
     "attention decoder, Luong, dot": Small(lambda: _attention_decoder("dot", "luong"), PAIRS, _pairs),
     "attention decoder, Luong, LSTM": Small(lambda: _attention_decoder("scaled_dot", "luong", "lstm"), PAIRS, _pairs),
     "attention decoder's loss": Small(lambda: _attention_decoder("mlp", "luong"), PAIRS, _pairs_loss),
+    "GPT": Small(_gpt, (TOKENS,), _tokens),
+    "BERT with both heads": Small(
+        _bert,
+        (TOKENS, np.array([[0, 0, 1, 1], [0, 1, 0, 0]]), LENGTHS),
+        lambda model, tokens, types, lengths: model(tokens, types, lengths=lengths),
+    ),
+    "Transformer": Small(
+        _transformer, (TOKENS, TOKENS, LENGTHS), lambda model, source, target, lengths: model(source, target, lengths)
+    ),
+    "Transformer's loss": Small(_transformer, (TOKENS, TOKENS, LENGTHS), models.Transformer.loss),
 }
 
 

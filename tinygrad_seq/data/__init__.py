@@ -7,6 +7,7 @@ from .agreement import Agreement, agreement
 from .dates import dates
 from .padding import pad_batch
 from .stream import LanguageModelStream
+from .subword import SubwordBatch, SubwordTokenizer
 from .synthetic import adding_problem, addition, anbn, copy, copy_memory, reversal
 from .text import pydoc_topics, read_text, split
 from .vocabulary import CharVocabulary, Vocabulary
@@ -15,6 +16,8 @@ __all__ = [
     "Agreement",
     "CharVocabulary",
     "LanguageModelStream",
+    "SubwordBatch",
+    "SubwordTokenizer",
     "Vocabulary",
     "adding_problem",
     "addition",
