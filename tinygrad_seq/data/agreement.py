@@ -65,7 +65,7 @@ def agreement(n: int, *, seed: int, depths: Sequence[int] = (1, 2, 3)) -> list[A
     Args:
         n: how many sentences, an even number.
         seed: the same seed gives the same sentences.
-        depths: how many modifiers stand between subject and verb, each value alike often; 1 or more.
+        depths: how many modifiers stand between subject and verb, each of them equally often; 1 or more.
     Raises:
         ValueError: n is not even and positive, or a depth is below 1.
 
