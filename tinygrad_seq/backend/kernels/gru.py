@@ -11,11 +11,13 @@ from ..base import Kernel
 from .sequence import (
     batch_of,
     dead_steps,
+    for_each_step,
     input_gradient,
+    inputs_and_one,
     output_gradients,
     over_steps,
     state_gradient,
-    steps_of,
+    summed,
     zero_beyond,
 )
 
@@ -27,21 +29,47 @@ def _sigmoid(xp: Any, a: Any) -> None:
     a += 0.5
 
 
+def _new_state(xp: Any, h: Any, n: Any, z: Any, h_t: Any) -> None:
+    """n = tanh(n) and h_t = (1 - z) n + z h = n + z (h - n)."""
+    xp.tanh(n, out=n)
+    xp.subtract(h, n, out=h_t)
+    h_t *= z
+    h_t += n
+
+
+def _through_state(xp: Any, dh: Any, h: Any, n: Any, rz: Any, back: Any, slopes: Any, dz: Any) -> None:
+    """Back through _new_state: n and z become the gradients of what their tanh and σ were taken of.
+
+    `back` becomes what goes straight to h_{t-1}; `slopes`, σ (1 - σ) of r and z.
+    """
+    H = len(n)
+    z = rz[H:]
+    xp.multiply(dh, z, out=back)
+    xp.subtract(h, n, out=dz)
+    dz *= dh
+    dh -= back  # dn
+    n *= n
+    xp.subtract(1, n, out=n)
+    n *= dh
+    xp.subtract(1, rz, out=slopes)
+    slopes *= rz
+    xp.multiply(slopes[H:], dz, out=z)
+
+
 def forward(
     be: Any, x: Any, h_0: Any, W: Any, U: Any, b_ih: Any, b_hh: Any, reverse: bool, lengths: Any
 ) -> tuple[Any, Any]:
-    xp, (B, T, D), H = be.xp, x.shape, h_0.shape[-1]
+    xp, (B, T, _), H = be.xp, x.shape, h_0.shape[-1]
     Mx = xp.roll(xp.concatenate([W, b_ih[:, None]], 1), H, 0)  # n r z
     Mh = xp.concatenate([U, b_hh[:, None]], 1)  # r z u
     Mx[H:] *= 0.5
     Mh[: 2 * H] *= 0.5
     dead = dead_steps(be, lengths, T, reverse)
-    x1, h1 = be.empty((T, D + 1, B), x.dtype), be.empty((T + 1, H + 1, B), x.dtype)
-    x1[:, :D] = steps_of(x, reverse)
-    x1[:, D] = h1[:, H] = 1
+    x1, gates = inputs_and_one(be, x, reverse), be.empty((T, 4 * H, B), x.dtype)
+    gates[:, : 3 * H] = for_each_step(Mx @ x1, T, B)
+    h1 = be.empty((T + 1, H + 1, B), x.dtype)
+    h1[:, H] = 1
     h1[0, :H] = h_0.T
-    gates = be.empty((T, 4 * H, B), x.dtype)
-    xp.matmul(Mx, x1, out=gates[:, : 3 * H])
     product, t1 = be.empty((3 * H, B), x.dtype), be.empty((H, B), x.dtype)
     for t in range(T):
         h, h_t, a = h1[t, :H], h1[t + 1, :H], gates[t]
@@ -52,10 +80,7 @@ def forward(
         _sigmoid(xp, rz)
         u[...] = product[2 * H :]
         n += xp.multiply(r, u, out=t1)
-        xp.tanh(n, out=n)
-        xp.subtract(h, n, out=h_t)  # h_t = n + z (h - n)
-        h_t *= z
-        h_t += n
+        _new_state(xp, h, n, z, h_t)
         if dead is not None:
             xp.copyto(h_t, h, where=dead[t])
     h = h1[1:, :H]
@@ -68,7 +93,7 @@ def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool,
     UT = U.T.copy()
     dy = output_gradients(g[0], dead, reverse)
     dh = state_gradient(be, g[1], H, B, x.dtype)
-    t1, s1, back = be.empty((H, B), x.dtype), be.empty((2 * H, B), x.dtype), be.empty((H, B), x.dtype)
+    t1, slopes, back = (be.empty((n, B), x.dtype) for n in (H, 2 * H, H))
     for t in reversed(range(T)):
         a = gates[t]
         n, r, z, u = a.reshape(4, H, B)
@@ -78,42 +103,31 @@ def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool,
         if dead is not None:
             past = dh * dead[t]
             dh *= ~dead[t]
-        xp.multiply(dh, z, out=back)  # what goes straight to h_{t-1}
-        xp.subtract(h1[t, :H], n, out=t1)
-        t1 *= dh  # dz
-        dh -= back  # dn
-        n *= n
-        xp.subtract(1, n, out=n)
-        n *= dh  # dn (1 - n²)
-        xp.subtract(1, rz, out=s1)
-        s1 *= rz  # σ (1 - σ) of r, z
-        xp.multiply(s1[H:], t1, out=z)
+        _through_state(xp, dh, h1[t, :H], n, rz, back, slopes, t1)
         xp.multiply(n, u, out=t1)  # dr
         xp.multiply(n, r, out=u)  # du
-        xp.multiply(s1[:H], t1, out=r)
+        xp.multiply(slopes[:H], t1, out=r)
         xp.matmul(UT, a[H:], out=dh)
         dh += back
         if dead is not None:
             dh += past
     dx_side, dh_side = over_steps(gates[:, : 3 * H]), over_steps(gates[:, H:])
-    dMx = xp.roll(dx_side @ over_steps(x1).T, -H, 0)
-    dMh = dh_side @ over_steps(h1[:T]).T
+    dMx = xp.roll(summed(dx_side, x1), -H, 0)
+    dMh = summed(dh_side, over_steps(h1[:T]))
     dx = input_gradient(xp.roll(W, H, 0), dx_side, T, B, reverse) if needs[0] else None
     return dx, dh.T, dMx[:, :D], dMh[:, :H], dMx[:, D], dMh[:, H]
 
 
 def cho_forward(be: Any, x: Any, h_0: Any, W: Any, U: Any, b: Any, reverse: bool, lengths: Any) -> tuple[Any, Any]:
-    xp, (B, T, D), H = be.xp, x.shape, h_0.shape[-1]
+    xp, (B, T, _), H = be.xp, x.shape, h_0.shape[-1]
     Mx = xp.roll(xp.concatenate([W, b[:, None]], 1), H, 0)  # n r z
     Mx[H:] *= 0.5
     U_rz, U_n = U[: 2 * H] * 0.5, U[2 * H :]
     dead = dead_steps(be, lengths, T, reverse)
-    x1, hs = be.empty((T, D + 1, B), x.dtype), be.empty((T + 1, H, B), x.dtype)
-    x1[:, :D] = steps_of(x, reverse)
-    x1[:, D] = 1
+    x1, gates = inputs_and_one(be, x, reverse), be.empty((T, 3 * H, B), x.dtype)
+    gates[...] = for_each_step(Mx @ x1, T, B)
+    hs, rhs = be.empty((T + 1, H, B), x.dtype), be.empty((T, H, B), x.dtype)
     hs[0] = h_0.T
-    gates, rhs = be.empty((T, 3 * H, B), x.dtype), be.empty((T, H, B), x.dtype)
-    xp.matmul(Mx, x1, out=gates)
     p_rz, p_n = be.empty((2 * H, B), x.dtype), be.empty((H, B), x.dtype)
     for t in range(T):
         h, h_t, a = hs[t], hs[t + 1], gates[t]
@@ -122,10 +136,7 @@ def cho_forward(be: Any, x: Any, h_0: Any, W: Any, U: Any, b: Any, reverse: bool
         rz += xp.matmul(U_rz, h, out=p_rz)
         _sigmoid(xp, rz)
         n += xp.matmul(U_n, xp.multiply(r, h, out=rhs[t]), out=p_n)
-        xp.tanh(n, out=n)
-        xp.subtract(h, n, out=h_t)  # h_t = n + z (h - n)
-        h_t *= z
-        h_t += n
+        _new_state(xp, h, n, z, h_t)
         if dead is not None:
             xp.copyto(h_t, h, where=dead[t])
     h = hs[1:]
@@ -138,7 +149,7 @@ def cho_backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: b
     UT_rz, UT_n = U[: 2 * H].T.copy(), U[2 * H :].T.copy()
     dy = output_gradients(g[0], dead, reverse)
     dh = state_gradient(be, g[1], H, B, x.dtype)
-    t1, s1, back = be.empty((H, B), x.dtype), be.empty((2 * H, B), x.dtype), be.empty((H, B), x.dtype)
+    t1, slopes, back = (be.empty((n, B), x.dtype) for n in (H, 2 * H, H))
     for t in reversed(range(T)):
         h, a = hs[t], gates[t]
         n, r, z = a.reshape(3, H, B)
@@ -148,27 +159,18 @@ def cho_backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: b
         if dead is not None:
             past = dh * dead[t]
             dh *= ~dead[t]
-        xp.multiply(dh, z, out=back)  # what goes straight to h_{t-1}
-        xp.subtract(h, n, out=t1)
-        t1 *= dh  # dz
-        dh -= back  # dn
-        n *= n
-        xp.subtract(1, n, out=n)
-        n *= dh  # dn (1 - n²)
-        xp.subtract(1, rz, out=s1)
-        s1 *= rz  # σ (1 - σ) of r, z
-        xp.multiply(s1[H:], t1, out=z)
+        _through_state(xp, dh, h, n, rz, back, slopes, t1)
         xp.matmul(UT_n, n, out=t1)  # d(r h)
         back += xp.multiply(t1, r, out=dh)
         t1 *= h  # dr
-        xp.multiply(s1[:H], t1, out=r)
+        xp.multiply(slopes[:H], t1, out=r)
         xp.matmul(UT_rz, rz, out=dh)
         dh += back
         if dead is not None:
             dh += past
     da = over_steps(gates)
-    dMx = xp.roll(da @ over_steps(x1).T, -H, 0)
-    dU = xp.concatenate([da[H:] @ over_steps(hs[:T]).T, da[:H] @ over_steps(rhs).T], 0)
+    dMx = xp.roll(summed(da, x1), -H, 0)
+    dU = xp.concatenate([summed(da[H:], over_steps(hs[:T])), summed(da[:H], over_steps(rhs))], 0)
     dx = input_gradient(xp.roll(W, H, 0), da, T, B, reverse) if needs[0] else None
     return dx, dh.T, dMx[:, :D], dU, dMx[:, D]
 

@@ -7,6 +7,17 @@ Gates are held in the order i, f, o, g; the rows of i, f, o are halved once, sin
 from typing import Any
 
 from ..base import Kernel
+from .sequence import (
+    batch_of,
+    dead_steps,
+    input_gradient,
+    output_gradients,
+    over_steps,
+    state_gradient,
+    steps_of,
+    summed,
+    zero_beyond,
+)
 
 IFOG = [0, 1, 3, 2]  # from PyTorch's order i, f, g, o, and back
 
@@ -16,24 +27,15 @@ def gates_first(a: Any, H: int) -> Any:
     return a.reshape(4, H, -1)[IFOG].reshape(4 * H, -1)
 
 
-def _dead(be: Any, lengths: Any, T: int, reverse: bool) -> Any:
-    """(T, B): which sequences are past their end at each step, in the order of the steps; None if all have length T."""
-    if lengths is None:
-        return None
-    t = be.xp.arange(T)[:, None]
-    return (t[::-1] if reverse else t) >= lengths
-
-
 def forward(
     be: Any, x: Any, h_0: Any, c_0: Any, W: Any, U: Any, b: Any, reverse: bool, lengths: Any
 ) -> tuple[Any, Any]:
     xp, (B, T, D), H = be.xp, x.shape, h_0.shape[-1]
     M = gates_first(xp.concatenate([U, W, b[:, None]], 1), H)
     M[: 3 * H] *= 0.5
-    dead = _dead(be, lengths, T, reverse)
+    dead = dead_steps(be, lengths, T, reverse)
     hx1 = be.empty((T + 1, H + D + 1, B), x.dtype)
-    steps = x.transpose(1, 2, 0)  # (T, D, B)
-    hx1[:T, H : H + D] = steps[::-1] if reverse else steps
+    hx1[:T, H : H + D] = steps_of(x, reverse)
     hx1[:, -1] = 1
     gates, c, tanh_c = (be.empty(s, x.dtype) for s in [(T, 4 * H, B), (T + 1, H, B), (T, H, B)])
     hx1[0, :H], c[0] = h_0.T, c_0.T
@@ -53,10 +55,7 @@ def forward(
             xp.copyto(h_t, hx1[t, :H], where=dead[t])
             xp.copyto(c_t, c[t], where=dead[t])
     h = hx1[1:, :H]
-    y = be.empty((B, T, H), x.dtype)
-    y[...] = (h[::-1] if reverse else h).transpose(2, 0, 1)
-    if dead is not None:
-        y *= ~(dead[::-1] if reverse else dead).T[:, :, None]
+    y = zero_beyond(batch_of(be, h, reverse), dead, reverse)
     return (y, h[-1].T.copy(), c[-1].T.copy()), (hx1, gates, c, tanh_c, dead)
 
 
@@ -64,13 +63,8 @@ def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool,
     xp, (x, h_0, _, W, U, _), (hx1, gates, c, tanh_c, dead) = be.xp, inputs, tape
     (B, T, D), H = x.shape, h_0.shape[-1]
     UT = gates_first(U, H).T.copy()
-    dy, dh, dc = g
-    dh, dc = (xp.zeros((H, B), x.dtype) if d is None else d.T.copy() for d in (dh, dc))
-    if dy is not None:
-        steps = dy.transpose(1, 2, 0)
-        dy = (steps[::-1] if reverse else steps).copy()
-        if dead is not None:
-            dy *= ~dead[:, None, :]
+    dy = output_gradients(g[0], dead, reverse)
+    dh, dc = (state_gradient(be, d, H, B, x.dtype) for d in g[1:])
     t1, t2, s1 = be.empty((H, B), x.dtype), be.empty((H, B), x.dtype), be.empty((3 * H, B), x.dtype)
     mul, sub = xp.multiply, xp.subtract
     for t in reversed(range(T)):
@@ -106,13 +100,9 @@ def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool,
         xp.matmul(UT, a, out=dh)
         if dead is not None:
             dh += past_h
-    # All weight gradients are one product: every step's gates by every step's [h; x; 1].
-    da = gates.transpose(1, 0, 2).reshape(4 * H, T * B)
-    dM = gates_first(da @ hx1[:T].transpose(1, 0, 2).reshape(H + D + 1, T * B).T, H)
-    dx = None
-    if needs[0]:
-        dx = (gates_first(W, H).T @ da).reshape(D, T, B).transpose(2, 1, 0)
-        dx = dx[:, ::-1] if reverse else dx
+    da = over_steps(gates)
+    dM = gates_first(summed(da, over_steps(hx1[:T])), H)
+    dx = input_gradient(gates_first(W, H), da, T, B, reverse) if needs[0] else None
     return dx, dh.T, dc.T, dM[:, H : H + D], dM[:, :H], dM[:, -1]
 
 

@@ -15,6 +15,7 @@ from .sequence import (
     over_steps,
     state_gradient,
     steps_of,
+    summed,
     zero_beyond,
 )
 
@@ -78,7 +79,7 @@ def backward(
             xp.matmul(UT, da, out=dh)
             dh += past
     da = over_steps(slopes)
-    dM = da @ over_steps(hx1[:T]).T
+    dM = summed(da, over_steps(hx1[:T]))
     dx = input_gradient(W, da, T, B, reverse) if needs[0] else None
     return dx, dh.T, dM[:, H : H + D], dM[:, :H], dM[:, -1]
 
