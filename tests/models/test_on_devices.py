@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as ts
-from small_models import SMALL, outputs
+from small_models import LENGTHS, SMALL, TOKENS, outputs
+from tinygrad_seq import models
 
 
 def run(name: str, place: Any) -> dict[str, np.ndarray]:
@@ -31,3 +32,18 @@ def test_a_model_computes_what_it_computes_on_the_cpu(name: str, device: Any) ->
     assert any(array.any() for what, array in here.items() if what.startswith("gradient"))
     for what, array in here.items():
         np.testing.assert_allclose(there[what], array, rtol=5e-5, atol=1e-6, err_msg=what)
+
+
+@pytest.mark.parametrize("name", ["LSTM tagger", "classifier, attention", "classifier, max"])
+def test_predictions_are_made_there(name: str, device: Any) -> None:
+    ts.seed(0)
+    model = SMALL[name].make()
+    here = model.predict(TOKENS, LENGTHS).tolist()  # type: ignore[operator]
+    there = model.to(device.device).predict(device.tensor(TOKENS), device.tensor(LENGTHS))  # type: ignore[operator]
+    assert device.host(there).tolist() == here
+
+
+def test_every_model_has_a_row() -> None:
+    public = {c for c in vars(models).values() if isinstance(c, type) and issubclass(c, ts.nn.Module)}
+    covered = {type(module) for row in SMALL.values() for _, module in row.make().named_modules()}
+    assert not public - covered, "give it a row in tests/small_models.py"
