@@ -7,6 +7,7 @@ from .layers import Dropout, Embedding, LayerNorm, Linear, Sequential
 from .module import Module
 from .positional import LearnedPositions, SinusoidalPositions
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+from .recurrent_variants import LayerNormLSTM, PeepholeLSTM, ResidualRNN
 from .transformer import (
     Transformer,
     TransformerDecoder,
@@ -38,10 +39,13 @@ __all__ = [
     "GRUCell",
     "LSTMCell",
     "LayerNorm",
+    "LayerNormLSTM",
     "Linear",
     "Module",
     "Parameter",
+    "PeepholeLSTM",
     "RNNCell",
+    "ResidualRNN",
     "Sequential",
     "init",
 ]
