@@ -38,8 +38,8 @@ def test_a_model_computes_what_it_computes_on_the_cpu(name: str, device: Any) ->
 def test_predictions_are_made_there(name: str, device: Any) -> None:
     ts.seed(0)
     model = SMALL[name].make()
-    here = model.predict(TOKENS, LENGTHS).tolist()  # type: ignore[operator]
-    there = model.to(device.device).predict(device.tensor(TOKENS), device.tensor(LENGTHS))  # type: ignore[operator]
+    here = model.predict(TOKENS, LENGTHS).tolist()
+    there = model.to(device.device).predict(device.tensor(TOKENS), device.tensor(LENGTHS))
     assert device.host(there).tolist() == here
 
 
