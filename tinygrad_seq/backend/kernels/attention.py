@@ -33,15 +33,26 @@ def _tiles(S: int, T: int, causal: bool) -> Iterator[tuple[slice, list[slice]]]:
         yield slice(i, end), [slice(j, min(j + TILE, T)) for j in range(0, seen, TILE)]
 
 
-def _scores(be: Any, q: Any, k: Any, how: How, queries: slice, keys: slice) -> Any:
+def _scale(q: Any) -> Any:
+    """1 / √d."""
+    return q.dtype.type(q.shape[-1] ** -0.5)
+
+
+def _columns(be: Any, x: Any, tile: slice, scale: Any) -> Any:
+    """Rows of x (..., S, d) as columns, (..., d, n), scaled; laid out anew, since a product with them is faster so."""
+    columns = x[..., tile, :].swapaxes(-1, -2)
+    return be.xp.multiply(columns, scale, out=be.empty(columns.shape, x.dtype))
+
+
+def _scores(be: Any, columns: Any, k: Any, how: How, S: int, queries: slice, keys: slice) -> Any:
     """e of a tile; where a query does not see a key, it lies too low to leave a weight."""
-    xp, S, T = be.xp, q.shape[-2], k.shape[-2]
-    e = k[..., keys, :] @ q[..., queries, :].swapaxes(-1, -2)
+    xp, T = be.xp, k.shape[-2]
+    e = k[..., keys, :] @ columns
     if how.causal and keys.stop - 1 > queries.start + T - S:  # the diagonal runs through it
-        e += _low(q) * (xp.arange(keys.start, keys.stop)[:, None] > xp.arange(queries.start, queries.stop) + T - S)
+        e += _low(k) * (xp.arange(keys.start, keys.stop)[:, None] > xp.arange(queries.start, queries.stop) + T - S)
     if how.mask is not None:
         mask = xp.broadcast_to(how.mask, (*how.mask.shape[:-2], S, T))[..., queries, keys]
-        e += _low(q) * ~mask.swapaxes(-1, -2)
+        e += _low(k) * ~mask.swapaxes(-1, -2)
     return e
 
 
@@ -75,9 +86,9 @@ def _factor(be: Any, how: How, q: Any, queries: slice, keys: slice) -> Any:
 
 
 def _forward(be: Any, q: Any, k: Any, v: Any, out: Any, how: How) -> tuple[Any, Any]:
-    """softmax(q kᵀ) v into `out`. Returns the weights where one tile holds them all, else the logarithms of the sums.
+    """softmax(q kᵀ / √d) v into `out`. Returns the weights if one tile holds them all, else the logarithms of the sums.
 
-    q: (..., S, d), scaled; k: (..., T, d); v: (..., T, E); out: (..., S, E).
+    q: (..., S, d); k: (..., T, d); v: (..., T, E); out: (..., S, E).
     """
     if 0 < q.shape[-2] <= TILE and k.shape[-2] <= TILE:
         return _whole(be, q, k, v, out, how), None
@@ -85,41 +96,46 @@ def _forward(be: Any, q: Any, k: Any, v: Any, out: Any, how: How) -> tuple[Any, 
 
 
 def _whole(be: Any, q: Any, k: Any, v: Any, out: Any, how: How) -> Any:
-    xp, queries, keys = be.xp, slice(0, q.shape[-2]), slice(0, k.shape[-2])
-    e = _scores(be, q, k, how, queries, keys)
+    xp, S, T = be.xp, q.shape[-2], k.shape[-2]
+    queries, keys = slice(0, S), slice(0, T)
+    e = _scores(be, _columns(be, q, queries, _scale(q)), k, how, S, queries, keys)
     highest = e.max(-2, keepdims=True)
     e -= highest
     xp.exp(e, out=e)
-    e *= _inverse(xp, highest, e.sum(-2, keepdims=True))
-    weights = e * _factor(be, how, q, queries, keys) if how.dropout else e
-    xp.matmul(weights.swapaxes(-1, -2), v, out=out)
+    e *= _inverse(xp, highest, _sum(xp, e))
+    used = e * _factor(be, how, q, queries, keys) if how.dropout else e
+    xp.matmul(used.swapaxes(-1, -2), v, out=out)
     return e
 
 
 def _tiled(be: Any, q: Any, k: Any, v: Any, out: Any, how: How) -> Any:
-    xp, S, T, lead = be.xp, q.shape[-2], k.shape[-2], q.shape[:-2]
+    xp, S, T, lead, low = be.xp, q.shape[-2], k.shape[-2], q.shape[:-2], _low(q)
     log_sums = be.empty((*lead, 1, S), q.dtype)
     for queries, row in _tiles(S, T, how.causal):
-        n = queries.stop - queries.start
-        highest, total = xp.full((*lead, 1, n), _low(q)), xp.zeros((*lead, 1, n), q.dtype)
+        columns, n = _columns(be, q, queries, _scale(q)), queries.stop - queries.start
+        highest, total = xp.full((*lead, 1, n), low), xp.zeros((*lead, 1, n), q.dtype)
         o = xp.zeros((*lead, n, v.shape[-1]), q.dtype)
         for keys in row:
-            e = _scores(be, q, k, how, queries, keys)
+            e = _scores(be, columns, k, how, S, queries, keys)
             higher = xp.maximum(highest, e.max(-2, keepdims=True))
             e -= higher
             xp.exp(e, out=e)
-            fade = xp.exp(highest - higher)  # of what the tiles before have left
+            fade = xp.exp(highest - higher)  # what is left of the tiles before
             total *= fade
-            total += e.sum(-2, keepdims=True)
+            total += _sum(xp, e)
             if how.dropout:
                 e *= _factor(be, how, q, queries, keys)
             o *= fade.swapaxes(-1, -2)
             o += e.swapaxes(-1, -2) @ v[..., keys, :]
             highest = higher
         out[..., queries, :] = o * _inverse(xp, highest, total).swapaxes(-1, -2)
-        seen = highest > _low(q) / 2
-        log_sums[..., queries] = xp.where(seen, highest + xp.log(xp.maximum(total, 1)), -_low(q))
+        log_sums[..., queries] = xp.where(highest > low / 2, highest + xp.log(xp.maximum(total, 1)), -low)
     return log_sums
+
+
+def _sum(xp: Any, e: Any) -> Any:
+    """Over the keys, as a product: faster than a reduction of short rows."""
+    return xp.ones((1, e.shape[-2]), e.dtype) @ e
 
 
 def _inverse(xp: Any, highest: Any, total: Any) -> Any:
@@ -127,30 +143,30 @@ def _inverse(xp: Any, highest: Any, total: Any) -> Any:
     return (highest > _low(highest) / 2) / xp.maximum(total, 1)
 
 
-def _backward(be: Any, tape: Any, q: Any, k: Any, v: Any, out: Any, g: Any, how: How, gs: tuple[Any, Any, Any]) -> None:
+def _backward(be: Any, tape: Any, q: Any, k: Any, v: Any, out: Any, g: Any, how: How, gs: tuple[Any, ...]) -> None:
     """The gradients of q, k and v from g, that of `out`, into the three arrays `gs`."""
-    xp, S, T, (weights, log_sums) = be.xp, q.shape[-2], k.shape[-2], tape
-    dq, dk, dv = gs
+    xp, S, T, (weights, log_sums), (dq, dk, dv) = be.xp, q.shape[-2], k.shape[-2], tape, gs
     if weights is None:
         for x in gs:
             x[...] = 0
-    # α, its gradient and that of e are tiles as e is: (..., keys, queries).
-    along = (g * out).sum(-1)[..., None, :]  # Σ_j α_ij dα_ij
+    # Σ_j α_ij dα_ij, of each query; this, dα and so de are over √d from the start.
+    along = ((g * out) @ xp.full((g.shape[-1], 1), _scale(q), q.dtype)).swapaxes(-1, -2)
     for queries, row in _tiles(S, T, how.causal):
         q_i, g_i = q[..., queries, :], g[..., queries, :]
+        q_columns = None if weights is not None else _columns(be, q, queries, _scale(q))
+        g_columns = _columns(be, g, queries, _scale(q))
         for keys in row:
             k_j, v_j = k[..., keys, :], v[..., keys, :]
             alpha = weights
             if alpha is None:
-                alpha = _scores(be, q, k, how, queries, keys)
+                alpha = _scores(be, q_columns, k, how, S, queries, keys)
                 alpha -= log_sums[..., queries]
                 xp.exp(alpha, out=alpha)
-            de = v_j @ g_i.swapaxes(-1, -2)
-            used = alpha
+            used, de = alpha, v_j @ g_columns
             if how.dropout:
                 factor = _factor(be, how, q, queries, keys)
-                de *= factor
                 used = alpha * factor
+                de *= factor
             de -= along[..., queries]
             de *= alpha
             if weights is not None:
@@ -170,18 +186,16 @@ def _attention_forward(
     be: Any, Q: Any, K: Any, V: Any, mask: Any, causal: bool, dropout: float, key: int
 ) -> tuple[Any, Any]:
     out = be.empty((*Q.shape[:-1], V.shape[-1]), Q.dtype)
-    q = Q * Q.dtype.type(Q.shape[-1] ** -0.5)
-    return out, (q, out, _forward(be, q, K, V, out, How(mask, causal, dropout, key)))
+    return out, (out, _forward(be, Q, K, V, out, How(mask, causal, dropout, key)))
 
 
 def _attention_backward(
     be: Any, tape: Any, inputs: Any, g: Any, needs: Any, mask: Any, causal: bool, dropout: float, key: int
 ) -> Any:
-    (q, out, kept), (_, K, V) = tape, inputs
-    gs = tuple(be.empty(x.shape, q.dtype) for x in inputs)
-    _backward(be, kept, q, K, V, out, g, How(mask, causal, dropout, key), gs)
-    dQ = gs[0]
-    dQ *= q.dtype.type(q.shape[-1] ** -0.5)
+    out, kept = tape
+    gs = tuple(be.empty(x.shape, x.dtype) for x in inputs)
+    Q, K, V = inputs
+    _backward(be, kept, Q, K, V, out, g, How(mask, causal, dropout, key), gs)
     return gs
 
 
@@ -222,8 +236,6 @@ def _heads_forward(
         y = _rows(x) @ W_in[first * D : end * D].T
         if b_in is not None:
             y += b_in[first * D : end * D]
-        if not first:
-            y[:, :D] *= Q.dtype.type((D // heads) ** -0.5)
         parts += list(_by_head(be, y, x, heads))
     q, k, v = parts
     concat = be.empty((B * S, D), Q.dtype)
@@ -244,8 +256,8 @@ def _heads_backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, heads: 
     groups = _groups(Q, K, V)
     dys = [be.empty((x.shape[0] * x.shape[1], (end - first) * D), Q.dtype) for x, first, end in groups]
     gs = tuple(part for dy, (x, _, _) in zip(dys, groups, strict=True) for part in _by_head(be, dy, x, heads))
-    _backward(be, kept, *parts, out, dout, How(**how), gs)
-    dys[0][:, :D] *= Q.dtype.type((D // heads) ** -0.5)
+    q, k, v = parts
+    _backward(be, kept, q, k, v, out, dout, How(**how), gs)
     dxs: list[Any] = [None, None, None]
     dW_in, db_in = be.empty(W_in.shape, Q.dtype), None if b_in is None else be.empty(b_in.shape, Q.dtype)
     for dy, (x, first, end) in zip(dys, groups, strict=True):
