@@ -235,13 +235,17 @@ def scaled_dot_product_attention(
     >>> ts.ops.scaled_dot_product_attention(x, x, x, causal=True)[0]
     tensor([1., 0.])
     """
-    if not 0 <= dropout < 1:
-        raise ValueError(f"scaled_dot_product_attention: dropout is a probability, 0 <= dropout < 1, got {dropout}")
+    _check_dropout("scaled_dot_product_attention", dropout)
     lead = _leading_axes(q, k, v)
     mask = checked_mask("scaled_dot_product_attention", mask, (*lead, q.shape[-2], k.shape[-2]), q)
     q, k, v = (x if x.shape[:-2] == lead else broadcast_to(x, (*lead, *x.shape[-2:])) for x in (q, k, v))
     op = ScaledDotProductAttention(mask=mask, causal=causal, dropout=dropout, key=next_key() if dropout else 0)
     return in_float32(op, q, k, v)
+
+
+def _check_dropout(what: str, p: float) -> None:
+    if not 0 <= p < 1:
+        raise ValueError(f"{what}: dropout is a probability, 0 <= dropout < 1, got {p}")
 
 
 def _leading_axes(q: Any, k: Any, v: Any) -> tuple[int, ...]:
@@ -253,6 +257,8 @@ def _leading_axes(q: Any, k: Any, v: Any) -> tuple[int, ...]:
         problem = f"a query and a key have the same length d_k, got {q.shape[-1]} and {k.shape[-1]}"
     elif k.shape[-2] != v.shape[-2]:
         problem = f"there is a value for each key, got {k.shape[-2]} keys and {v.shape[-2]} values"
+    elif not k.shape[-2]:
+        problem = "expected at least one key"
     else:
         try:
             return np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
@@ -398,7 +404,8 @@ def head_weights(W_in: Any, b_in: Any, W_out: Any, b_out: Any, heads: int) -> He
                 if isinstance(each, Tensor):
                     each.name = f"{symbol}_{i}^{letter}"
             parts.append(cut)
-    return HeadWeights(*parts, W_out.swapaxes(0, 1), b_out)
+    W_q, W_k, W_v, b_q, b_k, b_v = parts
+    return HeadWeights(W_q, W_k, W_v, b_q, b_k, b_v, W_out.swapaxes(0, 1), b_out)
 
 
 def multi_head_attention(
@@ -428,7 +435,28 @@ def multi_head_attention(
     Raises:
         ValueError: where the shapes do not fit, with the equation and the shapes put in.
     """
+    _check_dropout("multi_head_attention", dropout)
+    _check_heads(Q, K, V, W_in, b_in, W_out, b_out, heads)
     shape = (Q.shape[0], heads, Q.shape[1], (Q if K is None else K).shape[1])
     mask = checked_mask("multi_head_attention", mask, shape, Q)
     op = MultiHeadAttention(heads=heads, mask=mask, causal=causal, dropout=dropout, key=next_key() if dropout else 0)
     return in_float32(op, Q, K, V, W_in, b_in, W_out, b_out)
+
+
+def _check_heads(Q: Any, K: Any, V: Any, W_in: Any, b_in: Any, W_out: Any, b_out: Any, heads: int) -> None:
+    given = {"Q": Q, "K": K, "V": V, "W_in": W_in, "b_in": b_in, "W_out": W_out, "b_out": b_out}
+    given = {name: x for name, x in given.items() if x is not None}
+    D = W_out.shape[-1]
+    B, T = Q.shape[:1], (Q if K is None else K).shape[1:2]
+    expected = {"Q": (*B, *Q.shape[1:2], D), "K": (*B, *T, D), "V": (*B, *T, D)}
+    expected |= {"W_in": (3 * D, D), "b_in": (3 * D,), "W_out": (D, D), "b_out": (D,)}
+    problem = next((f"expected {name} {expected[name]}" for name in given if given[name].shape != expected[name]), None)
+    if problem is None and (heads < 1 or D % heads):
+        problem = f"D = {D} features do not fall into {heads} equal heads"
+    if problem is None and not T[0]:
+        problem = "expected at least one key"
+    if problem is not None:
+        raise ValueError(
+            "multi_head_attention: head_i = Attention(Q W_i^Q, K W_i^K, V W_i^V) with Q (B, S, D), K and V (B, T, D), "
+            f"W_in (3D, D): {', '.join(f'{name} {x.shape}' for name, x in given.items())}: {problem}"
+        )
