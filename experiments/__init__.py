@@ -1,1 +1,7 @@
-"""The chapter's claims, each as an experiment: one file, one command, a seed, and thresholds the weaker model fails."""
+"""The chapter's claims, each as an experiment: one file, one command, a seed, and thresholds the weaker model fails.
+
+`python -m experiments` runs all of them, and writes docs/experiments.md from what it found.
+"""
+
+# In the chapter's order, which is that of the page.
+NAMES = ("adding",)

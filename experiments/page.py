@@ -1,0 +1,52 @@
+"""docs/experiments.md, written from the docstrings of the experiments and the numbers they kept.
+
+python -m experiments.page
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from . import NAMES
+from .common import PICTURES, kept, module
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "experiments.md"
+
+HEAD = """\
+# What the chapter claims, measured
+
+Each claim is an experiment: one file that is read from top to bottom, one command, a seed, and thresholds which the
+weaker architecture fails. Measured with NumPy on one core. `make experiments` runs them all and writes this page anew.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([HEAD, *(section(name) for name in NAMES)])
+
+
+def section(name: str) -> str:
+    """One experiment: its docstring, whose first line is the title, its picture, its claims, its command.
+
+    The chapter's sentence is the paragraph in quotation marks.
+    """
+    title, *paragraphs = inspect.cleandoc(module(name).__doc__).split("\n\n")
+    body = [f"> {text[1:-1]}" if text.startswith('"') else text for text in paragraphs]
+    found = kept(name)
+    picture = (PICTURES / f"{name}.png").relative_to(PAGE.parent).as_posix()
+    table = ["| claim | measured | threshold |", "|---|---|---|", *(row(claim) for claim in found["claims"])]
+    command = f"`python -m experiments.{name}` ({found['seconds']} s, seed {found['seed']})"
+    parts = [f"## {title.rstrip('.')}", *body, f"![{title.rstrip('.')}]({picture})", "\n".join(table), command]
+    return "\n\n".join(parts) + "\n"
+
+
+def row(claim: dict[str, Any]) -> str:
+    sign = {"<=": "≤", ">=": "≥"}[claim["relation"]]
+    return f"| {claim['sentence']} | {claim['value']:.3g} | {sign} {claim['threshold']:g} |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE)
