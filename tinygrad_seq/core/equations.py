@@ -178,8 +178,8 @@ def plain(latex: str) -> str:
     for word in _UPRIGHT:
         text = re.sub(rf"{re.escape(word)}\{{([^}}]*)\}}", r"\1", text)
     text = re.sub(rf"\\sqrt{_BRACES}", lambda root: f"√{_factor(root[1][1:-1])}", text)
-    text = re.sub(r"\\[a-zA-Z]+", lambda word: _WORDS.get(word[0], word[0][1:]), text).replace("∂ ", "∂").replace("^ᵀ", "ᵀ")
-    return re.sub(r"\\[,;! ]", " ", text)
+    text = re.sub(r"\\[a-zA-Z]+", lambda word: _WORDS.get(word[0], word[0][1:]), text)
+    return re.sub(r"\\[,;! ]", " ", text).replace("∂ ", "∂").replace("^ᵀ", "ᵀ")
 
 
 _BRACES = r"(\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\})"  # a group in braces, three deep
