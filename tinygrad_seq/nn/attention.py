@@ -247,7 +247,7 @@ class MultiheadAttention(Module):
     """
 
     def __init__(self, embed_dim: int, num_heads: int, *, dropout: float = 0.0, bias: bool = True) -> None:
-        if embed_dim % num_heads:
+        if num_heads < 1 or embed_dim % num_heads:
             raise ValueError(f"MultiheadAttention: {embed_dim} features do not fall into {num_heads} equal heads")
         if not 0 <= dropout < 1:
             raise ValueError(f"MultiheadAttention: dropout is a probability, 0 <= dropout < 1, got {dropout}")
@@ -298,7 +298,8 @@ class MultiheadAttention(Module):
         else:
             (q,) = self._project(query, 0, 1)
             k, v = cache.once(self, lambda: self._project(key, 1, 3))
-        y = ops.scaled_dot_product_attention(q, k, v, mask, causal=causal)
+        dropout = self.dropout if self.training else 0.0
+        y = ops.scaled_dot_product_attention(q, k, v, mask, causal=causal, dropout=dropout)
         return self.out_proj(y.swapaxes(1, 2).reshape(*query.shape[:2], D))
 
     def _project(self, x: Tensor, first: int, end: int) -> tuple[Tensor, ...]:
