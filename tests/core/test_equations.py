@@ -104,6 +104,24 @@ def test_an_id_belongs_to_one_function() -> None:
     assert EQUATIONS["a_test.h"] is step.block.equations["h_t"]
 
 
+class State(NamedTuple):
+    state: Any
+
+
+@ts.equations("a_state", state=r"s_i = f(s_{i-1})")
+def next_state(f: Any, s: Any) -> State:
+    """The state of any cell, which may have one part or two."""
+    state = f(s)
+    return State(state)
+
+
+def test_a_state_of_one_part_is_the_symbol_and_two_parts_keep_their_names() -> None:
+    (x,) = tensors((2, 3))
+    assert next_state(lambda s: ts.ops.RNNState(ts.ops.tanh(s)), x).state.h.name == "s_i"
+    h, c = next_state(lambda s: ts.ops.LSTMState(ts.ops.tanh(s), s * 2), x).state
+    assert h.name is None and c.name is None
+
+
 class Parts(NamedTuple):
     head: Any
     output: Any

@@ -102,11 +102,13 @@ def equations(name: str, **latex: str) -> Callable[[Callable[..., Any]], Callabl
                 raise _with_shapes(error, code, name) from error
             for field, equation in found.items():
                 symbol = getattr(symbols, field, None)
+                if hasattr(symbol, "_fields") and len(symbol) == 1:  # a state of one part
+                    symbol = symbol[0]
                 if isinstance(symbol, Tensor):
                     _name(symbol, equation.symbol, equation)
-                elif isinstance(symbol, list | tuple):  # head_i: one for each i
-                    for k, each in enumerate(symbol, start=1):
-                        _name(each, equation.symbol.replace("_i", f"_{k}"), equation)
+                elif isinstance(symbol, list | tuple) and not hasattr(symbol, "_fields"):  # head_i: one for each i
+                    for i, each in enumerate(symbol, start=1):
+                        _name(each, equation.symbol.replace("_i", f"_{i}"), equation)
             return symbols
 
         run.block = block  # type: ignore[attr-defined]
