@@ -11,6 +11,7 @@ from tinygrad_seq import nn
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((2, 4, 3)).astype(np.float32)
+SEEN = np.array([[True] * 4, [True, True, False, False]])
 TOKENS = np.array([[0, 1, 1, 3], [3, 2, 0, 0]])
 
 
@@ -30,6 +31,29 @@ class LanguageModel(nn.Module):
         return self.output(self.norm(out))
 
 
+class Reads(nn.Module):
+    """Attention of the first state over all, with one sequence padded."""
+
+    def __init__(self, score: nn.Module) -> None:
+        self.linear, self.attention = nn.Linear(3, 3), nn.Attention(score)
+
+    def forward(self, x: ts.Tensor) -> ts.Tensor:
+        h = self.linear(x)
+        return self.attention(h[:, 0], h, SEEN).context
+
+
+class Translates(nn.Module):
+    """A Transformer whose target is the beginning of its source."""
+
+    def __init__(self, **options: Any) -> None:
+        self.positions, self.learned = nn.SinusoidalPositions(3), nn.LearnedPositions(5, 3)
+        self.model = nn.Transformer(3, 3, 2, 1, 4, **options)
+
+    def forward(self, x: ts.Tensor) -> ts.Tensor:
+        mask = SEEN[:, None, None]
+        return self.model(self.positions(x), self.learned(x[:, :3]), mask, memory_mask=mask, causal=True)
+
+
 LAYERS: dict[str, tuple[Callable[[], nn.Module], np.ndarray, dict[str, Any]]] = {
     "Linear": (lambda: nn.Linear(3, 2), X, {}),
     "Embedding": (lambda: nn.Embedding(4, 3, padding_idx=1), TOKENS, {}),
@@ -38,6 +62,15 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], np.ndarray, dict[str, Any]]] = 
     "LSTM": (lambda: nn.LSTM(3, 2), X, {}),
     "LSTM, stacked, both directions": (lambda: nn.LSTM(3, 2, 2, bidirectional=True), X, {"lengths": [4, 2]}),
     "language model": (LanguageModel, TOKENS, {}),
+    "DotScore": (lambda: Reads(nn.DotScore()), X, {}),
+    "ScaledDotScore": (lambda: Reads(nn.ScaledDotScore()), X, {}),
+    "BilinearScore": (lambda: Reads(nn.BilinearScore(3, 3)), X, {}),
+    "MLPScore": (lambda: Reads(nn.MLPScore(3, 3, 2)), X, {}),
+    "MultiheadAttention": (lambda: nn.MultiheadAttention(3, 3, dropout=0.2), X, {"causal": True}),
+    "MultiheadAttention, mask": (lambda: nn.MultiheadAttention(3, 1, bias=False), X, {"mask": SEEN[:, None, None]}),
+    "TransformerEncoderLayer": (lambda: nn.TransformerEncoderLayer(3, 3, 4, activation="gelu"), X, {}),
+    "Transformer": (Translates, X, {}),
+    "Transformer, norm first": (lambda: Translates(norm_first=True, activation="gelu_tanh"), X, {}),
 }
 
 
@@ -91,3 +124,21 @@ def test_initial_weights_are_the_same_wherever_they_go(device: Any) -> None:
         nn.init.orthogonal(there.weight_hh_l0)
         nn.init.lstm_forget_bias(there, 2.0)
         assert device.host(there.b_f).tolist() == [2, 2]
+
+
+def test_generation_with_a_cache_waits_for_nothing(device: Any) -> None:
+    def run(place: Any) -> list[np.ndarray]:
+        ts.seed(0)
+        model = Translates().to(place.device).eval()
+        x, rows, cache = place.tensor(X), place.tensor(np.array([1, 0])), nn.KVCache()
+        found = []
+        with ts.no_grad():
+            memory = model.model.encoder(model.positions(x))
+            for t in range(3):
+                y = model.learned(x[:, t : t + 1], start=len(cache))
+                found.append(model.model.decoder(y, memory, causal=True, cache=cache))
+                cache.select(rows)
+        return [place.host(y) for y in found]
+
+    for there, here in zip(run(device), run(device._replace(name="numpy", device="cpu")), strict=True):
+        np.testing.assert_allclose(there, here, rtol=2e-5, atol=1e-6)
