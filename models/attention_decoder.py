@@ -135,7 +135,7 @@ class AttentionDecoder(SequenceToSequence):
     def encode(self, source: Any, source_lengths: Any = None) -> Reading:
         """The encoder's states, and the decoder's first."""
         h, ends = self.encoder(self.source_embedding(source), lengths=source_lengths)
-        h_S, h_1 = ts.ops.unstack(ends.h if self.config.cell == "lstm" else ends, 0)
+        h_S, h_1 = ts.ops.unstack(h_of(ends), 0)
         s_0 = ts.ops.tanh(self.bridge(ts.ops.concatenate([h_S, h_1], -1)))
         mask = None if source_lengths is None else ts.Tensor(within(source_lengths, h))
         score = self.attention.score
@@ -157,20 +157,20 @@ class AttentionDecoder(SequenceToSequence):
         if self.config.order == "bahdanau":
             attended = self.attention(s_prev.h, *memory)
             s = ts.ops.attention_state(self._f, s_prev, y_prev, attended.context).state
-            output = s.h
+            output = h_of(s)
         else:
             s = ts.ops.luong_state(self._f, s_prev, y_prev).state
-            attended = self.attention(s.h, *memory)
-            output = ts.ops.luong_output(attended.context, s.h, self.combine.weight).output_t
-        kind: Any = LSTMDecoderStep if self.config.cell == "lstm" else DecoderStep
-        return kind(*attended, output, *s)
+            attended = self.attention(h_of(s), *memory)
+            output = ts.ops.luong_output(attended.context, h_of(s), self.combine.weight).output_t
+        seen = attended.score, attended.alpha, attended.context
+        if isinstance(s, ts.ops.LSTMState):
+            return LSTMDecoderStep(*seen, output, s.h, s.c)
+        return DecoderStep(*seen, output, s)
 
     def _f(self, s_prev: Any, *inputs: ts.Tensor) -> Any:
         """The cell, which reads what it is given side by side: [y_{i-1}; c_i], or y_{i-1} alone."""
         x = inputs[0] if len(inputs) == 1 else ts.ops.concatenate(inputs, -1)
-        if self.config.cell == "lstm":
-            return self.cell(x, s_prev)
-        return ts.ops.RNNState(self.cell(x, s_prev.h))
+        return self.cell(x, s_prev if self.config.cell == "lstm" else s_prev.h)
 
     def step(self, tokens: np.ndarray, state: Reading) -> tuple[ts.Tensor, Reading]:
         symbols, state = self.decode(tokens, state)
@@ -195,6 +195,11 @@ def new_score(name: str, H: int) -> Any:
 
 def new_cell(name: str, input_size: int, hidden_size: int) -> Any:
     return {"rnn": ts.nn.RNNCell, "gru": ts.nn.GRUCell, "lstm": ts.nn.LSTMCell}[name](input_size, hidden_size)
+
+
+def h_of(s: Any) -> ts.Tensor:
+    """The part of a cell's state that others see."""
+    return s.h if isinstance(s, ts.ops.LSTMState) else s
 
 
 def zeros_like(x: ts.Tensor) -> ts.Tensor:
