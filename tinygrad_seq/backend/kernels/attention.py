@@ -5,13 +5,13 @@ the backward pass computes each tile again from the logarithm of the row's sum. 
 weights are kept instead. Tiles are (..., keys, queries), so that sums over keys add whole rows, which NumPy does fast.
 """
 
-import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..base import Kernel
+from .linear import rows, sum_rows
 
 TILE = 256  # queries, and keys, of a tile
 
@@ -205,10 +205,6 @@ attention = Kernel(_attention_forward, _attention_backward)
 # -- many heads
 
 
-def _rows(x: Any) -> Any:
-    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])  # not -1: an axis may be empty
-
-
 def _groups(Q: Any, K: Any, V: Any) -> list[tuple[Any, int, int]]:
     """Which of q, k, v (0, 1, 2) each input is projected to, in one product: (input, first, end)."""
     groups: list[tuple[Any, int, int]] = []
@@ -233,7 +229,7 @@ def _heads_forward(
     B, S, D = Q.shape
     parts: list[Any] = []
     for x, first, end in _groups(Q, K, V):
-        y = _rows(x) @ W_in[first * D : end * D].T
+        y = rows(x) @ W_in[first * D : end * D].T
         if b_in is not None:
             y += b_in[first * D : end * D]
         parts += list(_by_head(be, y, x, heads))
@@ -249,9 +245,9 @@ def _heads_forward(
 
 def _heads_backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, heads: int, **how: Any) -> Any:
     Q, K, V, W_in, b_in, W_out, b_out = inputs
-    (parts, concat, out, kept), D, g = tape, Q.shape[2], _rows(g)
+    (parts, concat, out, kept), D, g = tape, Q.shape[2], rows(g)
     dW_out = g.T @ concat
-    db_out = None if b_out is None else g.sum(0)
+    db_out = None if b_out is None else sum_rows(be, g)
     (dout,) = _by_head(be, g @ W_out, Q, heads)
     groups = _groups(Q, K, V)
     dys = [be.empty((x.shape[0] * x.shape[1], (end - first) * D), Q.dtype) for x, first, end in groups]
@@ -263,9 +259,9 @@ def _heads_backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, heads: 
     for dy, (x, first, end) in zip(dys, groups, strict=True):
         if needs[first]:
             dxs[first] = (dy @ W_in[first * D : end * D]).reshape(x.shape)
-        dW_in[first * D : end * D] = dy.T @ _rows(x)
+        dW_in[first * D : end * D] = dy.T @ rows(x)
         if db_in is not None:
-            db_in[first * D : end * D] = dy.sum(0)
+            db_in[first * D : end * D] = sum_rows(be, dy)
     return *dxs, dW_in, db_in, dW_out, db_out
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..base import Kernel
+from .linear import sum_rows
 
 
 def _forward(be: Any, x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any]:
@@ -23,8 +24,8 @@ def _forward(be: Any, x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, 
 def _backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, eps: float) -> Any:
     (n, r, mean), (x, weight, _) = tape, inputs
     g = g.reshape(n.shape)
-    dweight = (g * n).sum(0) if needs[1] else None
-    dbias = g.sum(0) if needs[2] else None
+    dweight = sum_rows(be, g * n) if needs[1] else None
+    dbias = sum_rows(be, g) if needs[2] else None
     if not needs[0]:
         return None, dweight, dbias
     dx = g.copy() if weight is None else g * weight
