@@ -17,7 +17,7 @@ from .sequence import (
     output_gradients,
     over_steps,
     state_gradient,
-    summed,
+    weight_gradient,
     zero_beyond,
 )
 
@@ -112,9 +112,9 @@ def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool,
         if dead is not None:
             dh += past
     dx_side, dh_side = over_steps(gates[:, : 3 * H]), over_steps(gates[:, H:])
-    dMx = xp.roll(summed(dx_side, x1), -H, 0)
-    dMh = summed(dh_side, over_steps(h1[:T]))
-    dx = input_gradient(xp.roll(W, H, 0), dx_side, T, B, reverse) if needs[0] else None
+    dMx = xp.roll(weight_gradient(dx_side, x1), -H, 0)
+    dMh = weight_gradient(dh_side, over_steps(h1[:T]))
+    dx = input_gradient(xp.roll(W, H, 0), dx_side, T, B, reverse, parts=3) if needs[0] else None
     return dx, dh.T, dMx[:, :D], dMh[:, :H], dMx[:, D], dMh[:, H]
 
 
@@ -169,9 +169,9 @@ def cho_backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: b
         if dead is not None:
             dh += past
     da = over_steps(gates)
-    dMx = xp.roll(summed(da, x1), -H, 0)
-    dU = xp.concatenate([summed(da[H:], over_steps(hs[:T])), summed(da[:H], over_steps(rhs))], 0)
-    dx = input_gradient(xp.roll(W, H, 0), da, T, B, reverse) if needs[0] else None
+    dMx = xp.roll(weight_gradient(da, x1), -H, 0)
+    dU = xp.concatenate([weight_gradient(da[H:], over_steps(hs[:T])), weight_gradient(da[:H], over_steps(rhs))], 0)
+    dx = input_gradient(xp.roll(W, H, 0), da, T, B, reverse, parts=3) if needs[0] else None
     return dx, dh.T, dMx[:, :D], dU, dMx[:, D]
 
 

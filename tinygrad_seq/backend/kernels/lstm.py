@@ -15,7 +15,7 @@ from .sequence import (
     over_steps,
     state_gradient,
     steps_of,
-    summed,
+    weight_gradient,
     zero_beyond,
 )
 
@@ -101,7 +101,7 @@ def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool,
         if dead is not None:
             dh += past_h
     da = over_steps(gates)
-    dM = gates_first(summed(da, over_steps(hx1[:T])), H)
+    dM = gates_first(weight_gradient(da, over_steps(hx1[:T])), H)
     dx = input_gradient(gates_first(W, H), da, T, B, reverse) if needs[0] else None
     return dx, dh.T, dc.T, dM[:, H : H + D], dM[:, :H], dM[:, -1]
 

@@ -15,7 +15,7 @@ from .sequence import (
     over_steps,
     state_gradient,
     steps_of,
-    summed,
+    weight_gradient,
     zero_beyond,
 )
 
@@ -79,7 +79,7 @@ def backward(
             xp.matmul(UT, da, out=dh)
             dh += past
     da = over_steps(slopes)
-    dM = summed(da, over_steps(hx1[:T]))
+    dM = weight_gradient(da, over_steps(hx1[:T]))
     dx = input_gradient(W, da, T, B, reverse) if needs[0] else None
     return dx, dh.T, dM[:, H : H + D], dM[:, :H], dM[:, -1]
 
