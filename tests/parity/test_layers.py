@@ -92,13 +92,14 @@ def test_embedding(shape: tuple[int, ...], V: int, D: int, padded: bool, seed: i
 
 
 @quick
-@given(shapes, st.integers(1, 7), seeds)
-def test_layer_norm(lead: tuple[int, ...], D: int, seed: int) -> None:
+@given(shapes, st.integers(1, 7), st.booleans(), st.sampled_from([1e-12, 1e-5, 0.1]), seeds)
+def test_layer_norm(lead: tuple[int, ...], D: int, bias: bool, eps: float, seed: int) -> None:
     generator = np.random.default_rng(seed)
-    theirs = torch.nn.LayerNorm(D).double()
+    theirs = torch.nn.LayerNorm(D, eps=eps, bias=bias).double()
     for p in theirs.parameters():
         p.data = torch.tensor(generator.standard_normal(D))
-    compare_layer(ts.nn.LayerNorm(D), theirs, twins(generator, *lead, D))
+    x = twins(generator, *lead, D) if D > 1 else twins(generator, *lead, D, scale=0.0)  # of one feature nothing is left
+    compare_layer(ts.nn.LayerNorm(D, eps=eps, bias=bias), theirs, x)
 
 
 @quick
@@ -215,3 +216,74 @@ def test_second_derivatives() -> None:
         ts.grad(norm, [a for a, _ in inputs]), torch.autograd.grad(norm_expected, [b for _, b in inputs]), strict=True
     ):
         assert_close(g.data, e, "second derivative")
+
+
+# -- in float32
+
+
+TOKENS = np.random.default_rng(0).integers(0, 30, (16, 50))
+SKIPPED = np.where(np.random.default_rng(1).random(TOKENS.shape) < 0.3, -100, TOKENS)
+
+
+def layer_norms(x: np.ndarray, dtype: str) -> tuple[list[Any], list[Any], Any, Any]:
+    """Inputs and results of ours and theirs, weights and inputs alike."""
+    ours, theirs = ts.nn.LayerNorm(x.shape[-1]).to(dtype), torch.nn.LayerNorm(x.shape[-1]).to(getattr(torch, dtype))
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        q.data += 0.3 * torch.tensor(np.cos(np.arange(p.size)), dtype=q.dtype)
+        p.data[...] = q.detach().numpy()
+    a, b = ts.tensor(x, dtype=dtype, requires_grad=True), torch.tensor(x, dtype=q.dtype, requires_grad=True)
+    return [a, *ours.parameters()], [b, *theirs.parameters()], ours(a), theirs(b)
+
+
+def embeddings(x: np.ndarray, dtype: str) -> tuple[list[Any], list[Any], Any, Any]:
+    table = x[0, :30]
+    a, b = ts.tensor(table, dtype=dtype, requires_grad=True), torch.tensor(table, dtype=getattr(torch, dtype))
+    b.requires_grad = True
+    return [a], [b], ts.ops.embedding(a, TOKENS, 3), F.embedding(torch.tensor(TOKENS), b, 3)
+
+
+def cross_entropies(x: np.ndarray, dtype: str, **options: Any) -> tuple[list[Any], list[Any], Any, Any]:
+    logits, weight = 3 * x[..., :30], 0.5 + np.arange(30) / 30
+    a, b = ts.tensor(logits, dtype=dtype, requires_grad=True), torch.tensor(logits, dtype=getattr(torch, dtype))
+    b.requires_grad = True
+    ours = ts.ops.cross_entropy(a, SKIPPED, weight=ts.tensor(weight, dtype=dtype), ignore_index=-100, **options)
+    theirs = F.cross_entropy(
+        torch.movedim(b, -1, 1),
+        torch.tensor(SKIPPED),
+        torch.tensor(weight, dtype=b.dtype),
+        ignore_index=-100,
+        **options,
+    )
+    return [a], [b], ours, theirs
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        layer_norms,
+        embeddings,
+        cross_entropies,
+        lambda x, dtype: cross_entropies(x, dtype, label_smoothing=0.1),
+    ],
+    ids=["layer norm", "embedding", "cross entropy", "cross entropy, smoothing"],
+)
+def test_float32_is_as_exact_as_pytorch_s(run: Callable[..., Any]) -> None:
+    """Against the float64 truth, our error is at most twice PyTorch's: both round, neither may drift."""
+    squares: dict[str, Any] = {}  # what -> [our squared error, PyTorch's], relative to the array's size
+    for seed in range(8):
+        generator = np.random.default_rng(seed)
+        x = generator.standard_normal((16, 50, 64)).astype(np.float32)
+        found = {}
+        for dtype in ("float64", "float32"):
+            xs, ys, a, b = run(x, dtype)
+            w = generator.standard_normal(a.shape) if dtype == "float64" else w
+            gs = ts.grad((a * ts.tensor(w, dtype=dtype)).sum(), xs)
+            hs = torch.autograd.grad((b * torch.tensor(w, dtype=b.dtype)).sum(), ys)
+            found[dtype] = [t.data for t in (a, *gs)], [t.detach().numpy() for t in (b, *hs)]
+        for k, truth in enumerate(found["float64"][1]):
+            error = [((arrays[k] - truth) ** 2).sum() / (truth**2).sum() for arrays in found["float32"]]
+            what = f"gradient {k}" if k else "output"
+            squares[what] = squares.get(what, 0) + np.array(error)
+    for name, (ours, theirs) in squares.items():
+        print(f"{name:12s} ours {ours**0.5:.2e}  PyTorch {theirs**0.5:.2e}")
+        assert ours**0.5 <= 2 * theirs**0.5, name
