@@ -53,7 +53,11 @@ class Autoregressive(ts.nn.Module):
                 length_penalty, stop.
         Returns:
             A list of integers; for several prompts a list of such lists. A stop symbol, if one came, is the last.
+        Raises:
+            TypeError: where a part of the model is bidirectional, with the reason.
         """
+        if any(getattr(part, "bidirectional", False) for _, part in self.named_modules()):
+            refuse(self)
         rows, several = _rows("prompt", prompt)
         tokens = generate(self, rows, n, **options).tokens
         return tokens if several else tokens[0]

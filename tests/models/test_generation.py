@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as ts
+from tinygrad_seq.models import GPT, FeedForwardLM, FeedForwardLMConfig, GPTConfig
 from tinygrad_seq.models.generation import Autoregressive, generate, refuse
 from tinygrad_seq.models.language_model import LanguageModel, LanguageModelConfig
 
@@ -172,13 +173,25 @@ def test_it_reads_no_further_than_it_must() -> None:
     generate(Fixed([1e-9, 1.0]), [[0]], 10**9, stop=1)  # ends
 
 
+WRITERS = {
+    "LSTM": lambda: LanguageModel(LanguageModelConfig(7, 8, num_layers=2)),
+    "GRU": lambda: LanguageModel(LanguageModelConfig(7, 8, cell="gru")),
+    "fixed window": lambda: FeedForwardLM(FeedForwardLMConfig(7, window=3, embedding_size=4, hidden_size=6)),
+    "GPT": lambda: GPT(GPTConfig(vocab_size=7, block_size=12, n_layer=2, n_head=2, n_embd=8)),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
 @pytest.mark.parametrize(
     "options",
     [{}, {"temperature": 0}, {"top_k": 3, "stop": 6}, {"beams": 3}, {"beams": 2, "stop": 2, "length_penalty": 1.5}],
     ids=str,
 )
-def test_a_batch_gives_what_its_prompts_give_one_after_another(options: dict[str, Any]) -> None:
-    model = language_model(num_layers=2)
+def test_a_batch_gives_what_its_prompts_give_one_after_another(options: dict[str, Any], name: str) -> None:
+    ts.seed(1)
+    model = WRITERS[name]().to("float64")
+    for p in model.parameters():
+        p.data[...] *= 4
     prompts = [[3], [1, 4, 4, 0], [6, 6], [5, 0, 1], [2]]
     ts.seed(4)
     batch = model.generate(prompts, 7, **options)
@@ -296,9 +309,21 @@ def test_finished_is_told_from_cut_off() -> None:
 # -- what is refused
 
 
+class ReadsBothWays(LanguageModel):
+    """Each state knows the whole text, that after it too."""
+
+    def __init__(self) -> None:
+        super().__init__(LanguageModelConfig(vocab_size=7, hidden_size=8))
+        self.lstm = ts.nn.LSTM(8, 4, bidirectional=True)
+
+
 def test_a_bidirectional_model_is_refused_with_the_reason() -> None:
-    with pytest.raises(TypeError, match="Dropout cannot write: it reads in both directions.*do not exist yet"):
-        refuse(ts.nn.Dropout())
+    reason = "ReadsBothWays cannot write: it reads in both directions.*which do not exist yet while"
+    assert ReadsBothWays()(ts.tensor([[1, 2]]))[0].shape == (1, 2, 7)
+    with pytest.raises(TypeError, match=reason):
+        ReadsBothWays().generate([1, 2], 3)
+    with pytest.raises(TypeError, match=reason):
+        refuse(ReadsBothWays())
 
 
 @pytest.mark.parametrize(
