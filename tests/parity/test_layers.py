@@ -92,14 +92,13 @@ def test_embedding(shape: tuple[int, ...], V: int, D: int, padded: bool, seed: i
 
 
 @quick
-@given(shapes, st.integers(1, 7), st.booleans(), st.sampled_from([1e-12, 1e-5, 0.1]), seeds)
+@given(shapes, st.integers(1, 7), st.booleans(), st.sampled_from([1e-5, 0.1]), seeds)
 def test_layer_norm(lead: tuple[int, ...], D: int, bias: bool, eps: float, seed: int) -> None:
     generator = np.random.default_rng(seed)
     theirs = torch.nn.LayerNorm(D, eps=eps, bias=bias).double()
     for p in theirs.parameters():
         p.data = torch.tensor(generator.standard_normal(D))
-    x = twins(generator, *lead, D) if D > 1 else twins(generator, *lead, D, scale=0.0)  # of one feature nothing is left
-    compare_layer(ts.nn.LayerNorm(D, eps=eps, bias=bias), theirs, x)
+    compare_layer(ts.nn.LayerNorm(D, eps=eps, bias=bias), theirs, twins(generator, *lead, D))
 
 
 @quick
@@ -247,13 +246,8 @@ def cross_entropies(x: np.ndarray, dtype: str, **options: Any) -> tuple[list[Any
     a, b = ts.tensor(logits, dtype=dtype, requires_grad=True), torch.tensor(logits, dtype=getattr(torch, dtype))
     b.requires_grad = True
     ours = ts.ops.cross_entropy(a, SKIPPED, weight=ts.tensor(weight, dtype=dtype), ignore_index=-100, **options)
-    theirs = F.cross_entropy(
-        torch.movedim(b, -1, 1),
-        torch.tensor(SKIPPED),
-        torch.tensor(weight, dtype=b.dtype),
-        ignore_index=-100,
-        **options,
-    )
+    w = torch.tensor(weight, dtype=b.dtype)
+    theirs = F.cross_entropy(torch.movedim(b, -1, 1), torch.tensor(SKIPPED), w, ignore_index=-100, **options)
     return [a], [b], ours, theirs
 
 
@@ -276,7 +270,7 @@ def test_float32_is_as_exact_as_pytorch_s(run: Callable[..., Any]) -> None:
         found = {}
         for dtype in ("float64", "float32"):
             xs, ys, a, b = run(x, dtype)
-            w = generator.standard_normal(a.shape) if dtype == "float64" else w
+            w = np.random.default_rng(seed).standard_normal(a.shape)
             gs = ts.grad((a * ts.tensor(w, dtype=dtype)).sum(), xs)
             hs = torch.autograd.grad((b * torch.tensor(w, dtype=b.dtype)).sum(), ys)
             found[dtype] = [t.data for t in (a, *gs)], [t.detach().numpy() for t in (b, *hs)]
