@@ -213,7 +213,7 @@ def _draw(
     stops: list[int],
 ) -> Generated:
     B = len(prompts)
-    generators = [numpy_generator() for _ in prompts]
+    generators = [numpy_generator() for _ in prompts] if temperature else []
     out = Generated([[] for _ in prompts], [[] for _ in prompts], [False] * B)
     read = min(map(len, prompts))  # how many symbols of each row the model has read
     chunk = np.array([prompt[:read] for prompt in prompts])
@@ -299,33 +299,16 @@ def _beam_search(
         log_p = _log_softmax(logits)
         rows: list[int] = []  # where the next rows come from, and what they read
         symbols: list[int] = []
-        first = 0
+        end = 0
         for b, prompt in enumerate(prompts):
-            mine = live[b]
+            first, end = end, end + len(live[b])
             if read < len(prompt):
                 rows.append(first)
                 symbols.append(prompt[read])
-            elif mine:
-                table = log_p[first : first + len(mine)]  # (beams, V)
-                totals = table + np.array([[h.log_p] for h in mine])
-                length = len(mine[0].tokens) + 1
-                ends = totals if length == n else totals[:, stops]
-                if ends.size:
-                    k, column = np.unravel_index(ends.argmax(), ends.shape)
-                    v = int(column) if length == n else stops[column]
-                    if (score := totals[k, v] / length**alpha) > best[b].score:
-                        ended = mine[k].then(v, float(table[k, v]))
-                        best[b] = ended._replace(score=float(score), finished=v in stops)
-                totals[:, stops] = -np.inf
-                likeliest = np.argsort(-totals, None, kind="stable")[:beams]
-                going = [divmod(int(at), totals.shape[1]) for at in likeliest if totals.flat[at] > -np.inf]
-                # log P only falls, so this is the best that any of them can still come to.
-                if length == n or not going or totals.max() / n**alpha <= best[b].score:
-                    going = []
-                live[b] = [mine[k].then(v, float(table[k, v])) for k, v in going]
-                rows += [first + k for k, _ in going]
-                symbols += [v for _, v in going]
-            first += len(mine)
+            elif live[b]:
+                parents, live[b], best[b] = _extend(live[b], log_p[first:end], best[b], n, beams, alpha, stops)
+                rows += [first + k for k in parents]
+                symbols += [h.tokens[-1] for h in live[b]]
         if not rows:
             return Generated(
                 [list(h.tokens) for h in best], [list(h.log_probs) for h in best], [h.finished for h in best]
@@ -333,6 +316,34 @@ def _beam_search(
         state = model.select(state, np.array(rows))
         chunk = np.array(symbols)[:, None]
         read += 1
+
+
+def _extend(
+    live: list[_Hypothesis],
+    log_p: np.ndarray,  # (live, V), of each symbol that may come next
+    best: _Hypothesis,
+    n: int,
+    beams: int,
+    alpha: float,
+    stops: list[int],
+) -> tuple[list[int], list[_Hypothesis], _Hypothesis]:
+    """One symbol further: the numbers of those that go on, what becomes of them, and the best that has ended."""
+    totals = log_p + np.array([[h.log_p] for h in live])  # log P of the whole
+    length = len(live[0].tokens) + 1
+    may_end = list(range(totals.shape[1])) if length == n else stops
+    if may_end:
+        k, column = np.unravel_index(totals[:, may_end].argmax(), (len(live), len(may_end)))
+        v = may_end[column]
+        score = float(totals[k, v] / length**alpha)
+        if score > best.score:
+            best = live[k].then(v, float(log_p[k, v]))._replace(score=score, finished=v in stops)
+    totals[:, stops] = -np.inf
+    # log P only falls, so no prefix can come to more than this.
+    if length == n or totals.max() / n**alpha <= best.score:
+        return [], [], best
+    likeliest = [int(at) for at in np.argsort(-totals, None, kind="stable")[:beams] if totals.flat[at] > -np.inf]
+    chosen = [divmod(at, totals.shape[1]) for at in likeliest]
+    return [k for k, _ in chosen], [live[k].then(v, float(log_p[k, v])) for k, v in chosen], best
 
 
 # -- what comes in

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as ts
+from tinygrad_seq.core import random
 from tinygrad_seq.models import GPT, FeedForwardLM, FeedForwardLMConfig, GPTConfig
 from tinygrad_seq.models.generation import Autoregressive, generate, refuse
 from tinygrad_seq.models.language_model import LanguageModel, LanguageModelConfig
@@ -207,6 +208,17 @@ def test_the_same_seed_gives_the_same_and_another_another() -> None:
         ts.seed(seed)
         drawn.append(model.generate([1], 30))
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_what_draws_nothing_takes_no_random_numbers() -> None:
+    """A sample on the way changes nothing in a training that goes on after it."""
+    model = language_model()
+    before = random.get_state()
+    model.generate([[1], [2]], 3, temperature=0)
+    model.generate([[1], [2]], 3, beams=2)
+    assert random.get_state() == before
+    model.generate([[1], [2]], 3)
+    assert random.get_state() != before
 
 
 def test_prompts_of_every_kind() -> None:
