@@ -1,6 +1,7 @@
 """Encoder and decoder with attention: the decoder looks at all states of the encoder before each symbol it writes."""
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,14 +119,14 @@ class AttentionDecoder(SequenceToSequence):
             raise ValueError(f"AttentionDecoder: expected an order that is bahdanau or luong, got {config.order!r}")
         self.source_embedding = ts.nn.Embedding(config.source_vocab_size, D)
         self.encoder = recurrent(config.cell, D, H // 2, 1, bidirectional=True)
-        self.bridge = ts.nn.Linear(H, H)  # W_s
+        self.bridge = ts.nn.Linear(H, H)
         self.target_embedding = ts.nn.Embedding(config.target_vocab_size, D)
         self.attention = ts.nn.Attention(new_score(config.score, H))
         if config.order == "bahdanau":
             self.cell = new_cell(config.cell, D + H, H)
         else:
             self.cell = new_cell(config.cell, D, H)
-            self.combine = ts.nn.Linear(2 * H, H, bias=False)  # W_c
+            self.combine = ts.nn.Linear(2 * H, H, bias=False)
         self.output = ts.nn.Linear(H, config.target_vocab_size)
 
     def forward(self, source: Any, target_in: Any, source_lengths: Any = None) -> ts.Tensor:
@@ -161,7 +162,7 @@ class AttentionDecoder(SequenceToSequence):
         else:
             s = ts.ops.luong_state(self._f, s_prev, y_prev).state
             attended = self.attention(h_of(s), *memory)
-            output = ts.ops.luong_output(attended.context, h_of(s), self.combine.weight).output_t
+            output = ts.ops.luong_output(attended.context, h_of(s), self.W_c).output_t
         seen = attended.score, attended.alpha, attended.context
         if isinstance(s, ts.ops.LSTMState):
             return LSTMDecoderStep(*seen, output, s.h, s.c)
@@ -178,6 +179,13 @@ class AttentionDecoder(SequenceToSequence):
 
     def select(self, state: Reading, rows: np.ndarray) -> Reading:
         return rows_of(state, rows)
+
+    # The symbols of the equations; those of the score and of f are `attention.score`'s and `cell`'s.
+    W_s = property(attrgetter("bridge.weight"), doc="(H, H).")
+    b_s = property(attrgetter("bridge.bias"), doc="(H,).")
+    W_c = property(attrgetter("combine.weight"), doc="(H, 2H), in Luong's order.")
+    W_o = property(attrgetter("output.weight"), doc="(V, H).")
+    b_o = property(attrgetter("output.bias"), doc="(V,).")
 
 
 def new_score(name: str, H: int) -> Any:

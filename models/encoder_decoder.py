@@ -1,6 +1,7 @@
 """Encoder and decoder without attention: all that is known of the source passes through one vector of a fixed size."""
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -82,3 +83,7 @@ class EncoderDecoder(SequenceToSequence):
 
     def select(self, state: Any, rows: np.ndarray) -> Any:
         return rows_of(state, rows, axis=1)
+
+    # The symbols of the equations.
+    W_o = property(attrgetter("output.weight"), doc="(V, H).")
+    b_o = property(attrgetter("output.bias"), doc="(V,).")

@@ -161,6 +161,15 @@ def test_its_equations_are_in_its_graph(score: str, order: str, ids: set[str]) -
     assert r["cell"].z_t.shape == (3, 5, 4)
 
 
+def test_the_symbols_are_the_parameters() -> None:
+    model = small("mlp", "luong")
+    p = dict(model.named_parameters())
+    for symbol, name in {"W_s": "bridge.weight", "b_s": "bridge.bias", "W_c": "combine.weight"}.items():
+        assert getattr(model, symbol) is p[name]
+    assert model.W_o is p["output.weight"] and model.b_o is p["output.bias"]
+    assert model.attention.score.W_1.shape == (4, 4) and model.cell.W_z.shape == (4, 3)
+
+
 def test_w_2_h_is_computed_once() -> None:
     """However long the target, one operation reads W_2."""
     model = small("mlp", "bahdanau")
