@@ -72,6 +72,33 @@ WRONG: dict[str, tuple[type[Exception], Callable[[], Any], list[str]]] = {
         ["weight", "expected (3,)", "got ()"],
     ),
     "lstm": (ValueError, lambda: ops.lstm(A, A, A, A, A, V), ["lstm: f_t = σ(W_f x_t", "(B, T, D) (2, 3)"]),
+    "lstm's state": (
+        ValueError,
+        lambda: _lstm(h=(1, 2)),
+        ["with x (B, T, D) (2, 4, 3), h_0 (1, 2)", "expected h_0 to have shape (2, 2)"],
+    ),
+    "rnn": (
+        ValueError,
+        lambda: ops.rnn(
+            ts.tensor(np.ones((2, 4, 3))), *(ts.tensor(np.ones(s)) for s in ((2, 5), (5, 2), (5, 5), (5,)))
+        ),
+        ["rnn: h_t = g(W_hh h_{t-1} + W_xh x_t + b_h) with x", "W_xh (5, 2)", "expected W_xh to have shape (5, 3)"],
+    ),
+    "gru": (
+        ValueError,
+        lambda: _gru(ops.gru, (6, 3), (5, 2), (6,), (6,)),
+        ["gru: r_t = σ(W_r x_t", "b_ih (6,), b_hh (6,)", "expected U to have shape (6, 2)"],
+    ),
+    "gru_cho": (
+        ValueError,
+        lambda: _gru(ops.gru_cho, (6, 3), (6, 2), (8,)),
+        ["gru_cho: r_t = σ(W_r x_t", "b (8,)", "expected b to have shape (6,)"],
+    ),
+    "gru without time": (
+        ValueError,
+        lambda: _gru(ops.gru, (6, 3), (6, 2), (6,), (6,), T=0),
+        ["gru: expected at least one time step", "(2, 0, 3)"],
+    ),
     "lstm without time": (ValueError, lambda: _lstm(T=0), ["at least one time step", "(2, 0, 3)"]),
     "lstm's lengths": (ValueError, lambda: _lstm(lengths=[1, 2, 3]), ["lengths", "2 integers", "(3,)"]),
     "lstm's lengths of floats": (ValueError, lambda: _lstm(lengths=[1.0, 2.0]), ["lengths", "2 integers", "float64"]),
@@ -200,8 +227,12 @@ def _twice() -> None:
     y.backward()
 
 
-def _lstm(T: int = 4, **options: Any) -> Any:
-    shapes = [(2, T, 3), (2, 2), (2, 2), (8, 3), (8, 2), (8,)]
+def _gru(op: Any, *shapes: tuple[int, ...], T: int = 4) -> Any:
+    return op(*(ts.tensor(np.ones(s)) for s in ((2, T, 3), (2, 2), *shapes)))
+
+
+def _lstm(T: int = 4, h: tuple[int, ...] = (2, 2), **options: Any) -> Any:
+    shapes = [(2, T, 3), h, (2, 2), (8, 3), (8, 2), (8,)]
     return ops.lstm(*(ts.tensor(np.ones(s)) for s in shapes), **options)
 
 
