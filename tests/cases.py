@@ -1135,14 +1135,17 @@ row(
 row("attention", (any_(2, 3, 2), any_(2, 4, 2), any_(2, 4, 3)), ops.attention, sdpa)
 row("attention", (any_(3, 2), any_(4, 2), any_(4, 3), given(SOME)), ops.attention, sdpa)
 row("self_attention", any_(2, 3, 2), ops.self_attention, lambda x: sdpa(x, x, x)[-1:])
-row("masked_softmax", any_(2, 3), ops.masked_softmax, lambda e: special.softmax(e, -1))
-row("masked_softmax", (any_(2, 3, 4), given(SOME)), ops.masked_softmax, weights)
+row("masked_softmax", any_(2, 3), ops.masked_softmax, lambda e: special.softmax(e, -1), fused=True)
+row("masked_softmax", (any_(2, 3, 4), given(SOME)), ops.masked_softmax, weights, "the mask a tensor")
+for shape in [(2, 3, 4), (3, 4), (0, 3, 4)]:
+    row("masked_softmax", any_(*shape), using(ops.masked_softmax, SOME), using(weights, SOME), "mask", fused=True)
 row(
     "masked_softmax",
-    (given([1e3, -1e3, 2.0]), given([False, True, True])),
-    ops.masked_softmax,
-    weights,
+    given([1e3, -1e3, 2.0]),
+    using(ops.masked_softmax, [False, True, True]),
+    using(weights, [False, True, True]),
     "large where nobody looks",
+    fused=True,
 )
 
 

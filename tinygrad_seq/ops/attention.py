@@ -146,6 +146,16 @@ def luong_output(c: Any, s: Any, W_c: Any) -> LuongOutput:
     return LuongOutput(output_t)
 
 
+class MaskedSoftmax(FusedOp):
+    """softmax of what the mask lets through; 0 elsewhere, and in a row that sees nothing."""
+
+    kernel = "masked_softmax"
+
+    def definition(self, e: Any, mask: Any) -> Any:
+        low = float(np.finfo(e.dtype).min) / 2  # finite, so that a row of nothing but it has no 0 / 0
+        return softmax(where(mask, e, low)) * mask.astype(e.dtype)
+
+
 def masked_softmax(e: Any, mask: Any = None) -> Any:
     """softmax over the last axis of what the mask lets through; 0 elsewhere, and in a row that sees nothing.
 
@@ -158,10 +168,7 @@ def masked_softmax(e: Any, mask: Any = None) -> Any:
     tensor([[0.5, 0.5, 0. ]])
     """
     mask = checked_mask("masked_softmax", mask, e.shape, e)
-    if mask is None:
-        return softmax(e)
-    low = float(np.finfo(e.dtype).min) / 2  # finite, so that a row of nothing but it has no 0 / 0
-    return softmax(where(mask, e, low)) * mask.astype(e.dtype)
+    return softmax(e) if mask is None else MaskedSoftmax(mask=mask)(e)
 
 
 # -- scaled dot-product attention

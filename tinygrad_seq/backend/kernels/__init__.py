@@ -10,7 +10,7 @@ from .loss import cross_entropy
 from .lstm import lstm_sequence
 from .norm import layer_norm
 from .rnn import rnn_sequence
-from .softmax import log_softmax, softmax
+from .softmax import log_softmax, masked_softmax, softmax
 
 KERNELS: dict[str, Kernel] = {
     "attention": attention,
@@ -23,7 +23,8 @@ KERNELS: dict[str, Kernel] = {
     "linear": linear,
     "log_softmax": log_softmax,
     "lstm_sequence": lstm_sequence,
-    "rnn_sequence": rnn_sequence,
+    "masked_softmax": masked_softmax,
     "multi_head_attention": multi_head_attention,
+    "rnn_sequence": rnn_sequence,
     "softmax": softmax,
 }
