@@ -1,6 +1,6 @@
 """An LSTM over a whole sequence, features first: (T, F, B), so that every gate is one contiguous block.
 
-[h; x; 1] is one operand and [U W b] the other: a step is a single product, and so are all the weight gradients.
+W x + b of all steps is one product before the loop, each step adds its U h, weight gradients are products after it.
 Gates are held in the order i, f, o, g; the rows of i, f, o are halved once, since σ(a) = ½ tanh(½ a) + ½.
 """
 
@@ -10,11 +10,12 @@ from ..base import Kernel
 from .sequence import (
     batch_of,
     dead_steps,
+    for_each_step,
     input_gradient,
+    inputs_and_one,
     output_gradients,
     over_steps,
     state_gradient,
-    steps_of,
     weight_gradient,
     zero_beyond,
 )
@@ -30,19 +31,19 @@ def gates_first(a: Any, H: int) -> Any:
 def forward(
     be: Any, x: Any, h_0: Any, c_0: Any, W: Any, U: Any, b: Any, reverse: bool, lengths: Any
 ) -> tuple[Any, Any]:
-    xp, (B, T, D), H = be.xp, x.shape, h_0.shape[-1]
-    M = gates_first(xp.concatenate([U, W, b[:, None]], 1), H)
-    M[: 3 * H] *= 0.5
+    xp, (B, T, _), H = be.xp, x.shape, h_0.shape[-1]
+    Mx, U = gates_first(xp.concatenate([W, b[:, None]], 1), H), gates_first(U, H)
+    for M in (Mx, U):
+        M[: 3 * H] *= 0.5
     dead = dead_steps(be, lengths, T, reverse)
-    hx1 = be.empty((T + 1, H + D + 1, B), x.dtype)
-    hx1[:T, H : H + D] = steps_of(x, reverse)
-    hx1[:, -1] = 1
-    gates, c, tanh_c = (be.empty(s, x.dtype) for s in [(T, 4 * H, B), (T + 1, H, B), (T, H, B)])
-    hx1[0, :H], c[0] = h_0.T, c_0.T
-    product = be.empty((H, B), x.dtype)
+    x1, gates = inputs_and_one(be, x, reverse), be.empty((T, 4 * H, B), x.dtype)
+    gates[...] = for_each_step(Mx @ x1, T, B)
+    h, c, tanh_c = (be.empty((n, H, B), x.dtype) for n in (T + 1, T + 1, T))
+    h[0], c[0] = h_0.T, c_0.T
+    products, product = be.empty((4 * H, B), x.dtype), be.empty((H, B), x.dtype)
     for t in range(T):
-        a, h_t, c_t = gates[t], hx1[t + 1, :H], c[t + 1]
-        xp.matmul(M, hx1[t], out=a)
+        a, h_t, c_t = gates[t], h[t + 1], c[t + 1]
+        a += xp.matmul(U, h[t], out=products)
         xp.tanh(a, out=a)
         s = a[: 3 * H]
         s *= 0.5
@@ -52,15 +53,14 @@ def forward(
         c_t += xp.multiply(i, g, out=product)
         xp.multiply(o, xp.tanh(c_t, out=tanh_c[t]), out=h_t)
         if dead is not None:
-            xp.copyto(h_t, hx1[t, :H], where=dead[t])
+            xp.copyto(h_t, h[t], where=dead[t])
             xp.copyto(c_t, c[t], where=dead[t])
-    h = hx1[1:, :H]
-    y = zero_beyond(batch_of(be, h, reverse), dead, reverse)
-    return (y, h[-1].T.copy(), c[-1].T.copy()), (hx1, gates, c, tanh_c, dead)
+    y = zero_beyond(batch_of(be, h[1:], reverse), dead, reverse)
+    return (y, h[-1].T.copy(), c[-1].T.copy()), (x1, gates, h, c, tanh_c, dead)
 
 
 def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool, lengths: Any) -> Any:
-    xp, (x, h_0, _, W, U, _), (hx1, gates, c, tanh_c, dead) = be.xp, inputs, tape
+    xp, (x, h_0, _, W, U, _), (x1, gates, h, c, tanh_c, dead) = be.xp, inputs, tape
     (B, T, D), H = x.shape, h_0.shape[-1]
     UT = gates_first(U, H).T.copy()
     dy = output_gradients(g[0], dead, reverse)
@@ -101,9 +101,10 @@ def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool,
         if dead is not None:
             dh += past_h
     da = over_steps(gates)
-    dM = gates_first(weight_gradient(da, over_steps(hx1[:T])), H)
+    dMx = gates_first(weight_gradient(da, x1), H)
+    dU = gates_first(weight_gradient(da, over_steps(h[:T])), H)
     dx = input_gradient(gates_first(W, H), da, T, B, reverse) if needs[0] else None
-    return dx, dh.T, dc.T, dM[:, H : H + D], dM[:, :H], dM[:, -1]
+    return dx, dh.T, dc.T, dMx[:, :D], dU, dMx[:, D]
 
 
 lstm_sequence = Kernel(forward, backward)

@@ -1,6 +1,6 @@
 """A simple RNN over a whole sequence, features first: (T, F, B).
 
-[h; x; 1] is one operand and [U W b] the other: a step is a single product, and so are all the weight gradients.
+W x + b of all steps is one product before the loop, each step adds its U h, weight gradients are products after it.
 """
 
 from collections.abc import Callable
@@ -10,11 +10,12 @@ from ..base import Kernel
 from .sequence import (
     batch_of,
     dead_steps,
+    for_each_step,
     input_gradient,
+    inputs_and_one,
     output_gradients,
     over_steps,
     state_gradient,
-    steps_of,
     weight_gradient,
     zero_beyond,
 )
@@ -38,30 +39,28 @@ NONLINEARITIES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 def forward(
     be: Any, x: Any, h_0: Any, W: Any, U: Any, b: Any, nonlinearity: str, reverse: bool, lengths: Any
 ) -> tuple[Any, Any]:
-    xp, (B, T, D), H = be.xp, x.shape, h_0.shape[-1]
+    xp, (B, T, _), H = be.xp, x.shape, h_0.shape[-1]
     g = NONLINEARITIES[nonlinearity][0]
-    M = xp.concatenate([U, W, b[:, None]], 1)
     dead = dead_steps(be, lengths, T, reverse)
-    hx1 = be.empty((T + 1, H + D + 1, B), x.dtype)
-    hx1[:T, H : H + D] = steps_of(x, reverse)
-    hx1[:, -1] = 1
-    hx1[0, :H] = h_0.T
+    x1, h = inputs_and_one(be, x, reverse), be.empty((T + 1, H, B), x.dtype)
+    h[0] = h_0.T
+    h[1:] = for_each_step(xp.concatenate([W, b[:, None]], 1) @ x1, T, B)
+    product = be.empty((H, B), x.dtype)
     for t in range(T):
-        h_t = hx1[t + 1, :H]
-        xp.matmul(M, hx1[t], out=h_t)
+        h_t = h[t + 1]
+        h_t += xp.matmul(U, h[t], out=product)
         g(xp, h_t)
         if dead is not None:
-            xp.copyto(h_t, hx1[t, :H], where=dead[t])
-    h = hx1[1:, :H]
-    return (zero_beyond(batch_of(be, h, reverse), dead, reverse), h[-1].T.copy()), (hx1, dead)
+            xp.copyto(h_t, h[t], where=dead[t])
+    return (zero_beyond(batch_of(be, h[1:], reverse), dead, reverse), h[-1].T.copy()), (x1, h, dead)
 
 
 def backward(
     be: Any, tape: Any, inputs: Any, g: Any, needs: Any, nonlinearity: str, reverse: bool, lengths: Any
 ) -> Any:
-    xp, (x, h_0, W, U, _), (hx1, dead) = be.xp, inputs, tape
+    xp, (x, h_0, W, U, _), (x1, h, dead) = be.xp, inputs, tape
     (B, T, D), H = x.shape, h_0.shape[-1]
-    slopes = NONLINEARITIES[nonlinearity][1](hx1[1:, :H])  # of all steps at once; written over by da
+    slopes = NONLINEARITIES[nonlinearity][1](h[1:])  # of all steps at once; written over by da
     UT = U.T.copy()
     dy = output_gradients(g[0], dead, reverse)
     dh = state_gradient(be, g[1], H, B, x.dtype)
@@ -79,9 +78,9 @@ def backward(
             xp.matmul(UT, da, out=dh)
             dh += past
     da = over_steps(slopes)
-    dM = weight_gradient(da, over_steps(hx1[:T]))
+    dMx, dU = weight_gradient(da, x1), weight_gradient(da, over_steps(h[:T]))
     dx = input_gradient(W, da, T, B, reverse) if needs[0] else None
-    return dx, dh.T, dM[:, H : H + D], dM[:, :H], dM[:, -1]
+    return dx, dh.T, dMx[:, :D], dU, dMx[:, D]
 
 
 rnn_sequence = Kernel(forward, backward)
