@@ -18,6 +18,9 @@ class DotScore(Module):
 
     Shapes: s (B, D) or (B, S, D), h (B, T, D) -> (B, T) or (B, S, T). Source: Luong, Pham and Manning, 2015.
 
+    Raises:
+        ValueError: where s and h are not of the same width, with the equation and the shapes put in.
+
     >>> import tinygrad_seq as ts
     >>> ts.nn.DotScore()(ts.tensor([[1.0, 2.0]]), ts.tensor([[[1.0, 0.0], [0.0, 1.0]]]))
     tensor([[1., 2.]])
@@ -31,6 +34,9 @@ class ScaledDotScore(Module):
     """score(s, h) = sᵀ h / √d.
 
     Shapes: s (B, D) or (B, S, D), h (B, T, D) -> (B, T) or (B, S, T). Source: Vaswani et al., 2017.
+
+    Raises:
+        ValueError: where s and h are not of the same width, with the equation and the shapes put in.
 
     >>> import tinygrad_seq as ts
     >>> ts.nn.ScaledDotScore()(ts.tensor([[4.0, 0, 0, 0]]), ts.tensor([[[1.0, 0, 0, 0]]]))
@@ -49,6 +55,8 @@ class BilinearScore(Module):
 
     Args:
         query_size: D; key_size: E.
+    Raises:
+        ValueError: where s or h is of another width, with the equation and the shapes put in.
 
     >>> import tinygrad_seq as ts
     >>> ts.nn.BilinearScore(2, 3)(ts.tensor([[1.0, 2.0]]), ts.tensor([[[1.0, 0.0, 0.0]] * 4])).shape
@@ -81,6 +89,11 @@ class MLPScore(Module):
     Args:
         query_size: D; key_size: E; hidden_size: H.
 
+    Calling it:
+        keys: what `keys(h)` gave, for a decoder that scores the same h at each step.
+    Raises:
+        ValueError: where s or h is of another width, with the equation and the shapes put in.
+
     >>> import tinygrad_seq as ts
     >>> ts.nn.MLPScore(2, 3, 5)(ts.tensor([[1.0, 2.0]]), ts.tensor([[[1.0, 0.0, 0.0]] * 4])).shape
     (1, 4)
@@ -96,7 +109,7 @@ class MLPScore(Module):
             init.uniform(p, -bound, bound)
 
     def keys(self, h: Tensor) -> Tensor:
-        """W_2 h, (B, T, H): a decoder, which scores the same h at each step, computes it once."""
+        """W_2 h, (B, T, H), to be computed once."""
         return h @ self.W_2.T
 
     def forward(self, s: Tensor, h: Tensor, keys: Tensor | None = None) -> Tensor:
@@ -121,6 +134,9 @@ class Attention(Module):
 
     Calling it:
         mask: bool, True = may attend, broadcast to the scores: (B, T) for padded sequences, (B, 1, T) with several s.
+        keys: what the score has computed from h beforehand, `MLPScore.keys(h)`.
+    Raises:
+        ValueError: where shapes do not fit, with the equation and the shapes put in.
 
     >>> import tinygrad_seq as ts
     >>> attention = ts.nn.Attention(ts.nn.DotScore())

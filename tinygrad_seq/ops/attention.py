@@ -281,7 +281,7 @@ def checked_mask(what: str, mask: Any, shape: tuple[int, ...], like: Any) -> Any
     """A mask as an array on the device of `like`; None stays None."""
     if mask is None:
         return None
-    array = np.asarray(mask) if isinstance(mask, list | tuple) else value(mask)
+    array = value(mask) if hasattr(mask, "dtype") else np.asarray(mask)
     if array.dtype.kind != "b":
         raise TypeError(f"{what}: a mask is bool, True = may attend, got {array.dtype}: write mask != 0, say")
     try:
