@@ -94,11 +94,11 @@ def load(model: ts.nn.Module, folder: str | os.PathLike[str], form: Format) -> N
             raise ValueError(
                 f"{file} does not hold the weights of this {type(model).__name__}:\n  " + "\n  ".join(wrong)
             )
-        for path, source in form.sources.items():
-            p, first = parameters[path], 0
-            for name in source.names:
+        for path, p in parameters.items():
+            (names, transposed), first = form.sources[path], 0
+            for name in names:
                 array = weights.get_tensor(stored[name])
-                array = array.T if source.transposed else array
+                array = array.T if transposed else array
                 p.data[first : first + len(array)] = array
                 first += len(array)
     mark_written(*parameters.values())
@@ -121,8 +121,9 @@ def _stored(weights: Any, prefix: str) -> tuple[dict[str, str], list[str]]:
 def _problems(weights: Any, stored: dict[str, str], parameters: Mapping[str, ts.Tensor], form: Format) -> list[str]:
     """What keeps the weights from being loaded, a line each, from the file's header and what should be repeated."""
     wrong, used = [], set()
-    for path, (names, transposed) in form.sources.items():
-        rows, *columns = parameters[path].shape
+    for path, p in parameters.items():
+        names, transposed = form.sources[path]
+        rows, *columns = p.shape
         shape = (rows // len(names), *columns)
         shape = shape[::-1] if transposed else shape
         for name in names:

@@ -99,6 +99,15 @@ def test_writing_with_and_without_cache(options: dict[str, Any]) -> None:
         np.testing.assert_allclose(a, b, atol=1e-12)
 
 
+def test_writing_on_the_device(device: Any) -> None:
+    model, prompts = small(), [[4, 1, 6], [3]]
+    ways: list[dict[str, Any]] = [{"temperature": 0}, {"beams": 2}]
+    expected = [model.generate(prompts, 5, **options) for options in ways]
+    model.to("cuda")
+    with device.reading():  # which token came is known on the host
+        assert [model.generate(prompts, 5, **options) for options in ways] == expected
+
+
 def test_the_context_ends_at_block_size() -> None:
     model = small()
     assert model(np.zeros((1, 12), int)).shape == (1, 12, 7)

@@ -84,6 +84,15 @@ def test_writing_with_and_without_cache(options: dict[str, Any]) -> None:
     assert [model.generate(source, 8, **options) for source in sources] == written[0]
 
 
+def test_writing_on_the_device(device: Any) -> None:
+    model, sources = small(), [[4, 1, 6, 2, 5], [3, 5]]
+    ways: list[dict[str, Any]] = [{"temperature": 0}, {"beams": 2}]
+    expected = [model.generate(sources, 5, **options) for options in ways]
+    model.to("cuda")
+    with device.reading():  # which symbol came is known on the host
+        assert [model.generate(sources, 5, **options) for options in ways] == expected
+
+
 def test_the_source_is_read_once() -> None:
     model, calls = small(), []
     plain = model.layers.encoder.forward
