@@ -109,6 +109,12 @@ def test_lstm_forget_bias() -> None:
     np.testing.assert_array_equal(lstm.b_i.data, others)
 
 
+def test_lstm_forget_bias_of_a_cell() -> None:
+    cell = ts.nn.LSTMCell(2, 3)
+    init.lstm_forget_bias(cell)
+    assert cell.b_f.data.tolist() == [1] * 3
+
+
 def test_layers_start_within_their_bounds() -> None:
     ts.seed(0)
     for p in Linear(100, 50).parameters():
@@ -129,6 +135,6 @@ def test_a_dtype_and_a_seed_are_kept() -> None:
 
 
 def test_the_forget_bias_of_no_lstm() -> None:
-    for module in (ts.nn.Linear(2, 8), ts.nn.Sequential(LSTM(2, 3))):
+    for module in (ts.nn.Linear(2, 8), ts.nn.Sequential(LSTM(2, 3)), ts.nn.GRU(2, 4), ts.nn.RNNCell(2, 4)):
         with pytest.raises(ValueError, match="lstm_forget_bias: expected an LSTM, got"):
             init.lstm_forget_bias(module)

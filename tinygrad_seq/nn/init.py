@@ -94,13 +94,13 @@ def lstm_forget_bias(lstm: "Module", value: float = 1.0) -> None:
     >>> lstm.b_f.tolist()
     [1.0, 1.0]
     """
-    biases = {name: p for name, p in lstm.named_parameters() if name.startswith(("bias_ih_", "bias_hh_"))}
-    if not biases:
+    if not hasattr(type(lstm), "b_f"):
         raise ValueError(f"lstm_forget_bias: expected an LSTM, got {type(lstm).__name__}")
-    for name, p in biases.items():
-        H = p.size // 4  # gates stand in the order i, f, c, o
-        p.data[H : 2 * H] = value if name.startswith("bias_ih_") else 0
-        mark_written(p)
+    for name, p in lstm.named_parameters():
+        if name.startswith(("bias_ih", "bias_hh")):
+            H = p.size // 4  # gates stand in the order i, f, c, o
+            p.data[H : 2 * H] = value if name.startswith("bias_ih") else 0
+            mark_written(p)
 
 
 def _fans(p: Parameter) -> tuple[int, int]:

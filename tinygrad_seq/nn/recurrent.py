@@ -58,7 +58,7 @@ def both_directions(forward: Any, backward: Any) -> Both:
 class _Recurrent(Module):
     """What layers and cells share: sizes, PyTorch's parameters, the state."""
 
-    State: ClassVar[type]  # a NamedTuple: what goes on from step to step
+    State: ClassVar[Any]  # a NamedTuple: what goes on from step to step
     gates: ClassVar[int]  # how many are stacked in a parameter
     equation: ClassVar[str]  # the first one, for errors
     first_weight: ClassVar[str]  # the parameter in it that x_t meets
@@ -94,9 +94,9 @@ class _Recurrent(Module):
         """What was given as a state, as self.State, after a look at its shapes; zeros if nothing was given."""
         if state is None:
             zeros = Tensor(backend_of(value(x)).xp.zeros(shape, x.dtype))
-            return self.State(*(zeros for _ in self.State._fields))  # type: ignore[attr-defined]
+            return self.State(*(zeros for _ in self.State._fields))
         parts = state if isinstance(state, tuple | list) else (state,)
-        fields = self.State._fields  # type: ignore[attr-defined]
+        fields = self.State._fields
         if len(parts) != len(fields):
             raise TypeError(
                 f"{type(self).__name__}: expected a state of {len(fields)} ({', '.join(fields)}), got {len(parts)}"
@@ -138,7 +138,7 @@ class _Layer(_Recurrent):
             for end in self.ends:
                 self._new_weights(f"_l{layer}{end}", hidden_size * len(self.ends) if layer else input_size)
         if learn_state:
-            for field in self.State._fields:  # type: ignore[attr-defined]
+            for field in self.State._fields:
                 p = new_parameter(num_layers * len(self.ends), hidden_size)
                 init.constant(p, 0.0)
                 setattr(self, f"{field}_0", p)
@@ -175,7 +175,7 @@ class _Layer(_Recurrent):
         """The state before the first step of each layer and direction, in the order of h_n."""
         shape = (self.num_layers * len(self.ends), x.shape[0], self.hidden_size)
         if state is None and self.learn_state:
-            learned = (getattr(self, f"{field}_0") for field in self.State._fields)  # type: ignore[attr-defined]
+            learned = (getattr(self, f"{field}_0") for field in self.State._fields)
             state = tuple(ops.broadcast_to(ops.expand_dims(p, 1), shape) for p in learned)
         state = self._state(state, x, shape, "layers · directions, B, H")
         return [self.State(*each) for each in zip(*(ops.unstack(part, 0) for part in state), strict=True)]
@@ -206,7 +206,7 @@ class _Cell(_Recurrent):
         self._check_input(x_t, "B")
         note_carried(self, state)
         symbols = self.step(x_t, self._state(state, x_t, (x_t.shape[0], self.hidden_size), "B, H"))
-        fields = self.State._fields  # type: ignore[attr-defined]
+        fields = self.State._fields
         return _plain(self.State(*(getattr(symbols, f"{field}_t") for field in fields)))
 
     def _first(self) -> Weights:
