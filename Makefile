@@ -15,12 +15,13 @@ STAMPS = $(VENV)/.made $(VENV)/.installed-* $(VENV_CUPY)/.made $(VENV_CUPY)/.ins
 DROPPED := $(shell test -x $(PY) || rm -f $(STAMPS))
 
 help:
-	@echo "make demo       train a small language model on real text, draw it, leave everything in out/"
-	@echo "make test       run all tests"
-	@echo "make check      lint, formatting and types"
-	@echo "make test-cupy  run the GPU code of the real CuPy on the CPU (needs g++ and Python's headers)"
-	@echo "make bench      measure speed, beside PyTorch where it is installed"
-	@echo "make clean      remove what these made, except out/"
+	@echo "make demo         train a small language model on real text, draw it, leave everything in out/"
+	@echo "make test         run all tests"
+	@echo "make check        lint, formatting and types"
+	@echo "make test-cupy    run the GPU code of the real CuPy on the CPU (needs g++ and Python's headers)"
+	@echo "make bench        measure speed, beside PyTorch where it is installed"
+	@echo "make experiments  measure all claims of the chapter and write docs/experiments.md anew; takes long"
+	@echo "make clean        remove what these made, except out/"
 
 demo: $(VENV)/.installed-all
 	$(VENV)/bin/tinygrad-seq demo
@@ -41,9 +42,13 @@ test-cupy: $(VENV_CUPY)/.installed-cupy
 bench: $(VENV)/.installed-bench
 	for file in benchmarks/*.py; do $(PY) $$file || exit 1; done
 
+# One thread, so that numbers compare: sums in another order round differently.
+experiments: $(VENV)/.installed-all
+	OPENBLAS_NUM_THREADS=1 $(PY) -m experiments
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find tinygrad_seq models tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find tinygrad_seq models tests benchmarks experiments -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 venv: $(VENV)/.made
 
@@ -76,4 +81,4 @@ $(VENV_CUPY)/.installed-cupy: $(VENV_CUPY)/.made $(METADATA)
 	$(VENV_CUPY)/bin/python -m pip --disable-pip-version-check install --quiet -e '.[test]' $(CUPY)
 	@touch $@
 
-.PHONY: help demo test check test-cupy bench clean venv
+.PHONY: help demo test check test-cupy bench experiments clean venv

@@ -38,7 +38,7 @@ QUICK = Sizes(blanks=5, hidden=32, rate=0.01, steps={"tanh RNN": 600, "GRU": 600
 def run(quick: bool = False, seed: int = 0) -> Outcome:
     sizes = QUICK if quick else Sizes()
     T = sizes.blanks
-    numbers = {"blanks": T, "baseline": 10 * math.log(8) / (T + 20)}
+    numbers: dict[str, Any] = {"blanks": T, "baseline": 10 * math.log(8) / (T + 20)}
     numbers["models"] = {model: train(model, sizes, seed) for model in sizes.steps}
     return outcome(numbers, claims, draw)
 
@@ -69,9 +69,9 @@ def train(model: str, sizes: Sizes, seed: int) -> dict[str, Any]:
     with ts.no_grad():
         logits = logits_of(x)
     right = (logits.numpy().argmax(-1) == y)[:, -10:]
-    step, loss = thinned(losses)
+    at, mean = thinned(losses)
     new = ts.ops.cross_entropy(logits, ts.tensor(y)).item()
-    return {"loss on new": new, "right": float(right.mean()), "step": step, "loss": loss}
+    return {"loss on new": new, "right": float(right.mean()), "step": at, "loss": mean}
 
 
 def open_gates(layer: Any, bias: np.ndarray) -> None:

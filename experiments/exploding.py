@@ -27,16 +27,16 @@ LOOKS = {
 }
 BATCH, MOMENTUM = 32, 0.9
 DIVERGED = 1e9  # stands for an error that is no finite number
-SHOWN = 60  # of the first norms
+SHOWN = 100  # of the first norms
 
 
 class Sizes(NamedTuple):
     """How much is trained."""
 
-    length: int = 30
+    length: int = 24
     hidden: int = 64
     rate: float = 0.01
-    steps: int = 7000
+    steps: int = 6000
 
 
 QUICK = Sizes(length=20, rate=0.02, steps=2500)
@@ -75,13 +75,13 @@ def train(clip: float, sizes: Sizes, seed: int) -> dict[str, Any]:
             losses.append(loss.item())
         with ts.no_grad():
             new = error(1000, 1_000_000 * seed).item()
-    step, loss = thinned(losses)
+    at, mean = thinned(losses)
     return {
         "steps": len(losses),
         "error": new if math.isfinite(new) else DIVERGED,
         "largest loss": max(losses),
-        "step": step,
-        "loss": loss,
+        "step": at,
+        "loss": mean,
         "first norms": norms[:SHOWN],
     }
 

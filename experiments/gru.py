@@ -28,7 +28,7 @@ class Sizes(NamedTuple):
     hidden: int = 128
     num_steps: int = 64
     rate: float = 0.003
-    steps: int = 2000
+    steps: int = 1200
     evaluate_every: int = 200
 
 
@@ -75,7 +75,7 @@ def claims(numbers: dict[str, Any]) -> list[Claim]:
             "<=",
             0.03,
         ),
-        Claim("held-out loss of the tanh RNN above the GRU's", rnn["loss"][-1] - gru["loss"][-1], ">=", 0.05),
+        Claim("held-out loss of the tanh RNN above the GRU's", rnn["loss"][-1] - gru["loss"][-1], ">=", 0.1),
     ]
 
 

@@ -12,6 +12,7 @@ derivative is exactly what the equation c_t = f_t ⊙ c_{t-1} + … says: ∂c_T
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from tinygrad_seq.ops import LSTMState, RNNState
 
 from .common import BLACK, Claim, Outcome, curve, main, outcome, panels, update
 
-LAYERS = {
+LAYERS: dict[str, Callable[..., Any]] = {
     "sigmoid RNN": lambda *sizes: ts.nn.RNN(*sizes, nonlinearity="sigmoid"),
     "tanh RNN": ts.nn.RNN,
     "LSTM": ts.nn.LSTM,
@@ -44,10 +45,10 @@ MEASURED = 4  # sequences
 
 def run(quick: bool = False, seed: int = 0) -> Outcome:
     sizes = QUICK if quick else Sizes()
-    x, _ = ts.data.adding_problem(MEASURED, seed=1_000_000 * seed, length=sizes.length)
-    x = ts.tensor(x.astype(np.float64))
+    rows, _ = ts.data.adding_problem(MEASURED, seed=1_000_000 * seed, length=sizes.length)
+    x = ts.tensor(rows, "float64")
     singular: dict[str, Any] = {"orthogonal": {}, "at first": {}, "trained": {}}
-    numbers = {"length": sizes.length, "singular": singular, "gradient": {}, "error": {}}
+    numbers: dict[str, Any] = {"length": sizes.length, "singular": singular, "gradient": {}, "error": {}}
     for model in LAYERS:
         layer = new_layer(model, sizes, seed)
         singular["at first"][model] = stretch(jacobians(layer, x))
@@ -94,6 +95,7 @@ def cell_of(layer: Any) -> tuple[Any, Any]:
     sizes = layer.input_size, layer.hidden_size
     zeros = ts.tensor(np.zeros((MEASURED, layer.hidden_size)))
     cell: Any
+    start: Any
     if isinstance(layer, ts.nn.LSTM):
         cell, start = ts.nn.LSTMCell(*sizes), LSTMState(zeros, zeros)
     else:
