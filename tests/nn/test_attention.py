@@ -167,6 +167,9 @@ def test_wrong_inputs_say_the_equation() -> None:
         layer(x)
     with ts.no_grad(), pytest.raises(ValueError, match=rf"y = x Wᵀ \+ b with x \({B}, {S}, {D + 1}\)"):
         layer(x, cache=nn.KVCache())
+    x = x[..., :D]
+    with ts.no_grad(), pytest.raises(ValueError, match="with a cache, the values are of the same states as the keys"):
+        layer(x, x, x * 2, cache=nn.KVCache())
     with pytest.raises(ValueError, match="0 <= dropout < 1, got 1"):
         nn.MultiheadAttention(D, N, dropout=1.0)
 

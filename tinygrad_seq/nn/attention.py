@@ -308,6 +308,8 @@ class MultiheadAttention(Module):
         self, query: Tensor, key: Tensor | None, value: Tensor | None, mask: Any, causal: bool, cache: KVCache
     ) -> Tensor:
         D = self.embed_dim
+        if value is not None:
+            raise ValueError("MultiheadAttention: with a cache, the values are of the same states as the keys")
         if key is None:
             q, k, v = self._project(query, 0, 3)
             k, v = cache.extend(self, k, v)
