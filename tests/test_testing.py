@@ -288,3 +288,9 @@ def test_a_kernel_that_is_its_definition(monkeypatch: Any) -> None:
     check_fused(lambda x, y: Pair()(x, y), [X, Y])
     check_fused(Pair(), [X, Y])
     check_fused(ops.softmax(ts.tensor(X, requires_grad=True), axis=0).place, X)
+
+
+def test_inputs_of_booleans() -> None:
+    mask = X[0] > 0
+    assert mask.any() and not mask.all()
+    check_fused(lambda e, mask: ops.masked_softmax(e, mask), [X, mask])
