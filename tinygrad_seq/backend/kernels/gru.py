@@ -13,11 +13,11 @@ from .sequence import (
     dead_steps,
     for_each_step,
     input_gradient,
-    inputs_and_one,
+    inputs_of,
     output_gradients,
     over_steps,
     state_gradient,
-    weight_gradient,
+    summed,
     zero_beyond,
 )
 
@@ -60,36 +60,36 @@ def forward(
     be: Any, x: Any, h_0: Any, W: Any, U: Any, b_ih: Any, b_hh: Any, reverse: bool, lengths: Any
 ) -> tuple[Any, Any]:
     xp, (B, T, _), H = be.xp, x.shape, h_0.shape[-1]
-    Mx = xp.roll(xp.concatenate([W, b_ih[:, None]], 1), H, 0)  # n r z
-    Mh = xp.concatenate([U, b_hh[:, None]], 1)  # r z u
-    Mx[H:] *= 0.5
-    Mh[: 2 * H] *= 0.5
+    W, b = xp.roll(W, H, 0), xp.roll(b_ih, H)[:, None]  # n r z
+    U, b_hn = U.copy(), b_hh[2 * H :, None]  # r z u
+    b[H:, 0] += b_hh[: 2 * H]
+    for rows in (W[H:], b[H:], U[: 2 * H]):
+        rows *= 0.5
     dead = dead_steps(be, lengths, T, reverse)
-    x1, gates = inputs_and_one(be, x, reverse), be.empty((T, 4 * H, B), x.dtype)
-    gates[:, : 3 * H] = for_each_step(Mx @ x1, T, B)
-    h1 = be.empty((T + 1, H + 1, B), x.dtype)
-    h1[:, H] = 1
-    h1[0, :H] = h_0.T
+    xs, gates = inputs_of(be, x, reverse), be.empty((T, 4 * H, B), x.dtype)
+    xp.add(for_each_step(W @ xs, T, B), b, out=gates[:, : 3 * H])
+    hs = be.empty((T + 1, H, B), x.dtype)
+    hs[0] = h_0.T
     product, t1 = be.empty((3 * H, B), x.dtype), be.empty((H, B), x.dtype)
     for t in range(T):
-        h, h_t, a = h1[t, :H], h1[t + 1, :H], gates[t]
+        h, h_t, a = hs[t], hs[t + 1], gates[t]
         n, r, z, u = a.reshape(4, H, B)
-        xp.matmul(Mh, h1[t], out=product)
+        xp.matmul(U, h, out=product)
         rz = a[H : 3 * H]
         rz += product[: 2 * H]
         _sigmoid(xp, rz)
-        u[...] = product[2 * H :]
+        xp.add(product[2 * H :], b_hn, out=u)
         n += xp.multiply(r, u, out=t1)
         _new_state(xp, h, n, z, h_t)
         if dead is not None:
             xp.copyto(h_t, h, where=dead[t])
-    h = h1[1:, :H]
-    return (zero_beyond(batch_of(be, h, reverse), dead, reverse), h[-1].T.copy()), (x1, h1, gates, dead)
+    h = hs[1:]
+    return (zero_beyond(batch_of(be, h, reverse), dead, reverse), h[-1].T.copy()), (xs, hs, gates, dead)
 
 
 def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool, lengths: Any) -> Any:
-    xp, (x, h_0, W, U, _, _), (x1, h1, gates, dead) = be.xp, inputs, tape
-    (B, T, D), H = x.shape, h_0.shape[-1]
+    xp, (x, h_0, W, U, _, _), (xs, hs, gates, dead) = be.xp, inputs, tape
+    (B, T, _), H = x.shape, h_0.shape[-1]
     UT = U.T.copy()
     dy = output_gradients(g[0], dead, reverse)
     dh = state_gradient(be, g[1], H, B, x.dtype)
@@ -103,7 +103,7 @@ def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool,
         if dead is not None:
             past = dh * dead[t]
             dh *= ~dead[t]
-        _through_state(xp, dh, h1[t, :H], n, rz, back, slopes, t1)
+        _through_state(xp, dh, hs[t], n, rz, back, slopes, t1)
         xp.multiply(n, u, out=t1)  # dr
         xp.multiply(n, r, out=u)  # du
         xp.multiply(slopes[:H], t1, out=r)
@@ -112,20 +112,20 @@ def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool,
         if dead is not None:
             dh += past
     dx_side, dh_side = over_steps(gates[:, : 3 * H]), over_steps(gates[:, H:])
-    dMx = xp.roll(weight_gradient(dx_side, x1), -H, 0)
-    dMh = weight_gradient(dh_side, over_steps(h1[:T]))
+    dW, dU = xp.roll(summed(dx_side, xs, 16), -H, 0), summed(dh_side, over_steps(hs[:T]), 16)
     dx = input_gradient(xp.roll(W, H, 0), dx_side, T, B, reverse, parts=3) if needs[0] else None
-    return dx, dh.T, dMx[:, :D], dMh[:, :H], dMx[:, D], dMh[:, H]
+    return dx, dh.T, dW, dU, xp.roll(dx_side.sum(1), -H), dh_side.sum(1)
 
 
 def cho_forward(be: Any, x: Any, h_0: Any, W: Any, U: Any, b: Any, reverse: bool, lengths: Any) -> tuple[Any, Any]:
     xp, (B, T, _), H = be.xp, x.shape, h_0.shape[-1]
-    Mx = xp.roll(xp.concatenate([W, b[:, None]], 1), H, 0)  # n r z
-    Mx[H:] *= 0.5
-    U_rz, U_n = U[: 2 * H] * 0.5, U[2 * H :]
+    W, b = xp.roll(W, H, 0), xp.roll(b, H)[:, None]  # n r z
+    U_rz, U_n = U[: 2 * H].copy(), U[2 * H :]
+    for rows in (W[H:], b[H:], U_rz):
+        rows *= 0.5
     dead = dead_steps(be, lengths, T, reverse)
-    x1, gates = inputs_and_one(be, x, reverse), be.empty((T, 3 * H, B), x.dtype)
-    gates[...] = for_each_step(Mx @ x1, T, B)
+    xs, gates = inputs_of(be, x, reverse), be.empty((T, 3 * H, B), x.dtype)
+    xp.add(for_each_step(W @ xs, T, B), b, out=gates)
     hs, rhs = be.empty((T + 1, H, B), x.dtype), be.empty((T, H, B), x.dtype)
     hs[0] = h_0.T
     p_rz, p_n = be.empty((2 * H, B), x.dtype), be.empty((H, B), x.dtype)
@@ -140,12 +140,12 @@ def cho_forward(be: Any, x: Any, h_0: Any, W: Any, U: Any, b: Any, reverse: bool
         if dead is not None:
             xp.copyto(h_t, h, where=dead[t])
     h = hs[1:]
-    return (zero_beyond(batch_of(be, h, reverse), dead, reverse), h[-1].T.copy()), (x1, hs, gates, rhs, dead)
+    return (zero_beyond(batch_of(be, h, reverse), dead, reverse), h[-1].T.copy()), (xs, hs, gates, rhs, dead)
 
 
 def cho_backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool, lengths: Any) -> Any:
-    xp, (x, h_0, W, U, _), (x1, hs, gates, rhs, dead) = be.xp, inputs, tape
-    (B, T, D), H = x.shape, h_0.shape[-1]
+    xp, (x, h_0, W, U, _), (xs, hs, gates, rhs, dead) = be.xp, inputs, tape
+    (B, T, _), H = x.shape, h_0.shape[-1]
     UT_rz, UT_n = U[: 2 * H].T.copy(), U[2 * H :].T.copy()
     dy = output_gradients(g[0], dead, reverse)
     dh = state_gradient(be, g[1], H, B, x.dtype)
@@ -169,10 +169,10 @@ def cho_backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: b
         if dead is not None:
             dh += past
     da = over_steps(gates)
-    dMx = xp.roll(weight_gradient(da, x1), -H, 0)
-    dU = xp.concatenate([weight_gradient(da[H:], over_steps(hs[:T])), weight_gradient(da[:H], over_steps(rhs))], 0)
+    dW = xp.roll(summed(da, xs, 16), -H, 0)
+    dU = xp.concatenate([summed(da[H:], over_steps(hs[:T]), 16), summed(da[:H], over_steps(rhs), 16)], 0)
     dx = input_gradient(xp.roll(W, H, 0), da, T, B, reverse, parts=3) if needs[0] else None
-    return dx, dh.T, dMx[:, :D], dU, dMx[:, D]
+    return dx, dh.T, dW, dU, xp.roll(da.sum(1), -H)
 
 
 gru_sequence = Kernel(forward, backward)

@@ -12,11 +12,11 @@ from .sequence import (
     dead_steps,
     for_each_step,
     input_gradient,
-    inputs_and_one,
+    inputs_of,
     output_gradients,
     over_steps,
     state_gradient,
-    weight_gradient,
+    summed,
     zero_beyond,
 )
 
@@ -24,7 +24,7 @@ IFOG = [0, 1, 3, 2]  # from PyTorch's order i, f, g, o, and back
 
 
 def gates_first(a: Any, H: int) -> Any:
-    """(4H, K) in PyTorch's order of gates to ours, and back."""
+    """(4H, K), or (4H,) as (4H, 1), in PyTorch's order of gates to ours, and back."""
     return a.reshape(4, H, -1)[IFOG].reshape(4 * H, -1)
 
 
@@ -32,12 +32,12 @@ def forward(
     be: Any, x: Any, h_0: Any, c_0: Any, W: Any, U: Any, b: Any, reverse: bool, lengths: Any
 ) -> tuple[Any, Any]:
     xp, (B, T, _), H = be.xp, x.shape, h_0.shape[-1]
-    Mx, U = gates_first(xp.concatenate([W, b[:, None]], 1), H), gates_first(U, H)
-    for M in (Mx, U):
+    W, U, b = gates_first(W, H), gates_first(U, H), gates_first(b, H)
+    for M in (W, U, b):
         M[: 3 * H] *= 0.5
     dead = dead_steps(be, lengths, T, reverse)
-    x1, gates = inputs_and_one(be, x, reverse), be.empty((T, 4 * H, B), x.dtype)
-    gates[...] = for_each_step(Mx @ x1, T, B)
+    xs, gates = inputs_of(be, x, reverse), be.empty((T, 4 * H, B), x.dtype)
+    xp.add(for_each_step(W @ xs, T, B), b, out=gates)
     h, c, tanh_c = (be.empty((n, H, B), x.dtype) for n in (T + 1, T + 1, T))
     h[0], c[0] = h_0.T, c_0.T
     products, product = be.empty((4 * H, B), x.dtype), be.empty((H, B), x.dtype)
@@ -56,12 +56,12 @@ def forward(
             xp.copyto(h_t, h[t], where=dead[t])
             xp.copyto(c_t, c[t], where=dead[t])
     y = zero_beyond(batch_of(be, h[1:], reverse), dead, reverse)
-    return (y, h[-1].T.copy(), c[-1].T.copy()), (x1, gates, h, c, tanh_c, dead)
+    return (y, h[-1].T.copy(), c[-1].T.copy()), (xs, gates, h, c, tanh_c, dead)
 
 
 def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool, lengths: Any) -> Any:
-    xp, (x, h_0, _, W, U, _), (x1, gates, h, c, tanh_c, dead) = be.xp, inputs, tape
-    (B, T, D), H = x.shape, h_0.shape[-1]
+    xp, (x, h_0, _, W, U, _), (xs, gates, h, c, tanh_c, dead) = be.xp, inputs, tape
+    (B, T, _), H = x.shape, h_0.shape[-1]
     UT = gates_first(U, H).T.copy()
     dy = output_gradients(g[0], dead, reverse)
     dh, dc = (state_gradient(be, d, H, B, x.dtype) for d in g[1:])
@@ -101,10 +101,9 @@ def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool,
         if dead is not None:
             dh += past_h
     da = over_steps(gates)
-    dMx = gates_first(weight_gradient(da, x1), H)
-    dU = gates_first(weight_gradient(da, over_steps(h[:T])), H)
+    dW, dU = (gates_first(summed(da, each, 4), H) for each in (xs, over_steps(h[:T])))
     dx = input_gradient(gates_first(W, H), da, T, B, reverse) if needs[0] else None
-    return dx, dh.T, dc.T, dMx[:, :D], dU, dMx[:, D]
+    return dx, dh.T, dc.T, dW, dU, gates_first(da.sum(1), H)[:, 0]
 
 
 lstm_sequence = Kernel(forward, backward)

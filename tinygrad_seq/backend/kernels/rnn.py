@@ -12,11 +12,11 @@ from .sequence import (
     dead_steps,
     for_each_step,
     input_gradient,
-    inputs_and_one,
+    inputs_of,
     output_gradients,
     over_steps,
     state_gradient,
-    weight_gradient,
+    summed,
     zero_beyond,
 )
 
@@ -42,9 +42,9 @@ def forward(
     xp, (B, T, _), H = be.xp, x.shape, h_0.shape[-1]
     g = NONLINEARITIES[nonlinearity][0]
     dead = dead_steps(be, lengths, T, reverse)
-    x1, h = inputs_and_one(be, x, reverse), be.empty((T + 1, H, B), x.dtype)
+    xs, h = inputs_of(be, x, reverse), be.empty((T + 1, H, B), x.dtype)
     h[0] = h_0.T
-    h[1:] = for_each_step(xp.concatenate([W, b[:, None]], 1) @ x1, T, B)
+    xp.add(for_each_step(W @ xs, T, B), b[:, None], out=h[1:])
     product = be.empty((H, B), x.dtype)
     for t in range(T):
         h_t = h[t + 1]
@@ -52,14 +52,14 @@ def forward(
         g(xp, h_t)
         if dead is not None:
             xp.copyto(h_t, h[t], where=dead[t])
-    return (zero_beyond(batch_of(be, h[1:], reverse), dead, reverse), h[-1].T.copy()), (x1, h, dead)
+    return (zero_beyond(batch_of(be, h[1:], reverse), dead, reverse), h[-1].T.copy()), (xs, h, dead)
 
 
 def backward(
     be: Any, tape: Any, inputs: Any, g: Any, needs: Any, nonlinearity: str, reverse: bool, lengths: Any
 ) -> Any:
-    xp, (x, h_0, W, U, _), (x1, h, dead) = be.xp, inputs, tape
-    (B, T, D), H = x.shape, h_0.shape[-1]
+    xp, (x, h_0, W, U, _), (xs, h, dead) = be.xp, inputs, tape
+    (B, T, _), H = x.shape, h_0.shape[-1]
     slopes = NONLINEARITIES[nonlinearity][1](h[1:])  # of all steps at once; written over by da
     UT = U.T.copy()
     dy = output_gradients(g[0], dead, reverse)
@@ -78,9 +78,9 @@ def backward(
             xp.matmul(UT, da, out=dh)
             dh += past
     da = over_steps(slopes)
-    dMx, dU = weight_gradient(da, x1), weight_gradient(da, over_steps(h[:T]))
+    dW, dU = (summed(da, each, 8) for each in (xs, over_steps(h[:T])))
     dx = input_gradient(W, da, T, B, reverse) if needs[0] else None
-    return dx, dh.T, dMx[:, :D], dU, dMx[:, D]
+    return dx, dh.T, dW, dU, da.sum(1)
 
 
 rnn_sequence = Kernel(forward, backward)
