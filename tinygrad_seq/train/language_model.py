@@ -93,19 +93,21 @@ class LanguageModelTask:
     def state_dict(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """(arrays, plain values): the carried state, and the place in the text."""
         if isinstance(self.state, Tensor):
-            carried = {_ALONE: self.state.numpy()}
+            carried = {_ALONE: self.state}
         else:
-            carried = {} if self.state is None else {name: t.numpy() for name, t in self.state._asdict().items()}
-        return carried, self.stream.state_dict()
+            carried = {} if self.state is None else self.state._asdict()
+        arrays = {name: t.numpy() for name, t in carried.items()}
+        return arrays, self.stream.state_dict() | {"carried": list(arrays)}  # files of arrays have no order
 
     def load_state_dict(self, arrays: dict[str, Any], values: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         self.stream.load_state_dict(values)
-        parts = {name: self._on_device(array) for name, array in arrays.items()}
-        if _ALONE in parts:
-            self.state = parts[_ALONE]
+        names = values.get("carried", ["h", "c"] if arrays else [])  # version 0.1.0 did not say: it was an LSTM's
+        parts = [self._on_device(arrays[name]) for name in names]
+        if names == [_ALONE]:
+            self.state = parts[0]
         else:  # of the model's own type again after its next call
-            self.state = namedtuple("State", parts)(**parts) if parts else None
+            self.state = namedtuple("State", names)(*parts) if names else None
 
     def _on_device(self, array: np.ndarray) -> Tensor:
         return tensor(array, device=self.device)
