@@ -40,7 +40,7 @@ class Sizes(NamedTuple):
     steps: int = 500
 
 
-QUICK = Sizes(queries=500, measured=(4, 64, 512), trained=(8, 512), rates=(0.01,), steps=250)
+QUICK = Sizes(queries=500, measured=(4, 64, 512), trained=(8, 512), rates=(0.03,), steps=250)
 
 
 def run(quick: bool = False, seed: int = 0) -> Outcome:
@@ -124,12 +124,12 @@ def draw(numbers: dict[str, Any]) -> Any:
         curve(learned, found["trained d_k"], found["right"], score, **style)
     largest.axhline(1 / KEYS, color=BLACK, linewidth=1, linestyle=":", label="all equal (1/64)")
     largest.set(title="largest of 64 weights", ylim=(0, 1.02), ylabel="weight")
-    gradient.set(title="gradient behind the softmax", yscale="log", ylabel="length, of 1 before it")
-    learned.set(title="looking up what was learned", ylim=(0, 1.02), ylabel="share of right answers")
+    gradient.set(title="gradient that gets through the softmax", yscale="log", ylabel="its length (1 before)")
+    learned.set(title="a lookup, after training", ylim=(0, 1.02), ylabel="share of right answers")
     for each in (largest, gradient, learned):
         each.set_xscale("log", base=2)
-        each.set_xlabel("d_k")
-    largest.legend(frameon=False, loc="center left", bbox_to_anchor=(0, 0.45))
+        each.set_xlabel("$d_k$, numbers in a query")
+    largest.legend(frameon=False, loc="center right", bbox_to_anchor=(1, 0.43))
     return figure
 
 
