@@ -131,7 +131,7 @@ def walk(
     for out, g in zip(outputs, grads, strict=True):
         if out.place is not None:
             arrive(out.place, as_tensor(g) if create_graph else value(g))
-    with setting(grad=create_graph):
+    with setting(grad=create_graph, recorder=None):  # a definition that is differentiated is no forward pass
         while waiting:
             op = heappop(waiting)[1]
             g = arriving.pop(op)

@@ -42,7 +42,7 @@ class FusedOp(Op):
         except Exception as error:
             raise explain(type(self).__name__, self.names, arrays, error) from error
         if state.recorder is not None:  # the kernel knows no symbols: the definition tells them, beside it
-            with scope(self), setting(grad=False, fused=False):
+            with scope(None), setting(grad=False, fused=False):  # not `self`: a record keeps its scopes, but no graph
                 self.definition(*(None if a is None else Tensor(a) for a in arrays), **self.static)
         sources = [x.place if isinstance(x, Tensor) else None for x in inputs]
         if not state.grad or all(place is None for place in sources):

@@ -13,15 +13,16 @@ from .tensor import Tensor, value
 class _Call:
     """One run of a block, or of all the steps of a loop over it."""
 
-    def __init__(self, block: str, depth: int, loop: Scope | None, stepped: bool) -> None:
+    def __init__(self, block: str, depth: int, root: Scope | None, loop: Scope | None, stepped: bool) -> None:
         self.block, self.depth = block, depth  # how many blocks it stands in
+        self.root = root  # the call of the outermost module
         self.loop, self.stepped = loop, stepped  # the scope around the steps, which may be None
         self.steps: dict[int, dict[str, Any]] = {}  # t -> symbol -> array
 
     def read(self, field: str) -> Any:
         """The array of a symbol, (B, …), or (B, T, …) of a loop."""
         arrays = [self.steps[t][field] for t in sorted(self.steps)]
-        return backend_of(arrays[0]).xp.stack(arrays, 1) if self.stepped else arrays[0]
+        return _stack(arrays, 1) if self.stepped else arrays[0]
 
 
 class Recorded:
@@ -61,11 +62,10 @@ class Recorded:
             raise AttributeError(f"{self._key!r} has no symbol {field!r} recorded; there are {', '.join(dir(self))}")
         if len(found) == 1:
             return _tensor(found[0])
-        shapes = {array.shape for array in found}
-        if len(shapes) > 1 or not hasattr(found[0], "dtype"):
+        if len({_shape(x) for x in found}) > 1:
             paths = [path for path, calls in self._places.items() if _have(calls, field)]
             raise AttributeError(f"{field} has several shapes below {self._key!r}: name one of {', '.join(paths)}")
-        return Tensor(backend_of(found[0]).xp.stack(found, 0))
+        return _tensor(_stack(found, 0))
 
     def _one(self, path: str, field: str, calls: list[_Call]) -> Any:
         """The symbol in one place, from the outermost block that has it: `alpha` of all heads, not of each."""
@@ -73,22 +73,27 @@ class Recorded:
         outermost = min(call.depth for call in having)
         having = [call for call in having if call.depth == outermost]
         if self._number is not None:
+            if self._number >= len(having):
+                raise AttributeError(
+                    f"{path!r} has {field} of {len(having)} calls: expected 0 to {len(having) - 1}, got {self._number}"
+                )
             return having[self._number].read(field)
         if len(having) == 1:
             return having[0].read(field)
         arrays = [call.read(field) for call in having]
-        if any(call.stepped for call in having) or any(getattr(array, "ndim", 0) != 2 for array in arrays):
+        if not _are_steps(having) or any(getattr(array, "ndim", 0) != 2 for array in arrays):
             raise AttributeError(
                 f"{path!r} was called {len(having)} times: choose one, as in r[{self._key!r}][0].{field}"
             )
-        return backend_of(arrays[0]).xp.stack(arrays, 1)
+        return _stack(arrays, 1)
 
 
 class Recorder:
     """What `record` gives: by the path of a layer in the model, what it computed.
 
     `r["encoder.lstm"]` is one layer; `r["encoder"]` all that lies below it. Outside of any module the key is the name
-    of the equation block; a layer that is called by itself goes by the name of its class in small letters.
+    of the equation block; a layer that is called by itself goes by the name of its class in small letters. Where two
+    models have the same path, the calls of both are there, in order.
     """
 
     def __init__(self) -> None:
@@ -124,6 +129,7 @@ class Recorder:
         blocks: list[str] = []
         words: list[str] = []
         modules: list[Any] = []
+        root: Scope | None = None
         step: Scope | None = None
         scope = state.scope
         while scope is not None:
@@ -136,6 +142,7 @@ class Recorder:
                 words += [] if modules else [owner]
             elif hasattr(owner, "named_modules"):
                 modules.append(owner)
+                root = scope
             scope = scope.parent
         path = ".".join(filter(None, [self._path(modules), *reversed(words)])) or blocks[0]
         loop = step.parent if step is not None else None
@@ -144,7 +151,7 @@ class Recorder:
         alike = [call for call in calls if call.block == blocks[0] and call.depth == len(blocks)]
         call = alike[-1] if alike else None
         if call is None or step is None or not call.stepped or call.loop is not loop or t in call.steps:
-            call = _Call(blocks[0], len(blocks), loop, step is not None)
+            call = _Call(blocks[0], len(blocks), root, loop, step is not None)
             calls.append(call)
         runs = step.owner.runs if step is not None else None
         call.steps[t] = {
@@ -188,6 +195,26 @@ def _fields(call: _Call) -> dict[str, Any]:
 
 def _have(calls: list[_Call], field: str) -> bool:
     return any(field in _fields(call) for call in calls)
+
+
+def _are_steps(calls: list[_Call]) -> bool:
+    """Whether calls are the steps of one loop: of a cell in a model that ran once, or of a model that is one step."""
+    roots = [call.root for call in calls]
+    if any(call.stepped for call in calls):
+        return False
+    owners = {id(root.owner) for root in roots if root is not None}
+    return len(set(map(id, roots))) in (1, len(roots)) and len(owners) <= 1
+
+
+def _stack(symbols: list[Any], axis: int) -> Any:
+    """Side by side on a new axis: arrays, or tuples of them, part by part."""
+    if isinstance(symbols[0], tuple):
+        return tuple(_stack(list(parts), axis) for parts in zip(*symbols, strict=True))
+    return backend_of(symbols[0]).xp.stack(symbols, axis)
+
+
+def _shape(x: Any) -> Any:
+    return tuple(map(_shape, x)) if isinstance(x, tuple) else x.shape
 
 
 def _tensor(x: Any) -> Any:
