@@ -70,6 +70,28 @@ def test_an_error_shows_the_line_and_the_shapes_put_in() -> None:
     assert isinstance(caught.value.__cause__, ValueError)
 
 
+def test_an_error_in_a_line_without_a_symbol_and_one_before_the_first_line() -> None:
+    class Sum(NamedTuple):
+        s_t: Any
+
+    @ts.equations("a_bare_sum", s_t="s_t = x_t + y_t")
+    def add(x_t: Any, y_t: Any) -> Sum:
+        return Sum(x_t + y_t)
+
+    try:
+        with pytest.raises(
+            ValueError, match=r"^a_bare_sum: return Sum.*\n    with x_t \(2,\), y_t \(3,\)\n    Add of a"
+        ):
+            add(*tensors((2,), (3,)))
+        with pytest.raises(ValueError, match=r"^a_bare_sum: return Sum.*\n    operands could not be broadcast"):
+            add(np.ones(2), np.ones(3))
+        with pytest.raises(TypeError, match="missing 1 required positional argument: 'y_t'") as caught:
+            add(np.ones(2))
+        assert caught.value.__cause__ is None
+    finally:
+        del EQUATIONS["a_bare_sum.s"]
+
+
 def test_the_lstm_s_equation_with_the_shapes_of_its_gates() -> None:
     x, h, c, W, U, b = tensors((2, 3), (2, 4), (2, 4), (16, 5), (16, 4), (16,))
     with pytest.raises(ValueError) as caught:
@@ -97,11 +119,22 @@ def test_an_error_of_numpy_s_own_kind() -> None:
 def test_an_id_belongs_to_one_function() -> None:
     with pytest.raises(ValueError, match=r"equations: the id 'a_test.h' is that of an equation in .*test_equations.py"):
 
-        @ts.equations("a_test", h_t="h_t = x_t")
+        @ts.equations("a_test", new_t="n_t = x_t", h_t="h_t = x_t")
         def other(x_t: Any) -> Any:
             return x_t
 
     assert EQUATIONS["a_test.h"] is step.block.equations["h_t"]
+    assert "a_test.new" not in EQUATIONS, "all of a block's equations are registered, or none"
+
+
+def test_symbols_come_in_a_named_tuple() -> None:
+    @ts.equations("a_lone", s_t="s_t = x_t")
+    def lone(x_t: Any) -> Any:
+        return x_t
+
+    with pytest.raises(TypeError, match=r"^a_lone: an equation block returns its symbols, s_t, in a NamedTuple; got T"):
+        lone(ts.tensor([1.0]))
+    del EQUATIONS["a_lone.s"]
 
 
 class State(NamedTuple):

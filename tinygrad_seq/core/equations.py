@@ -82,13 +82,14 @@ def equations(name: str, **latex: str) -> Callable[[Callable[..., Any]], Callabl
             for field, tex in latex.items()
         }
         own = (function.__module__, function.__qualname__)
-        for equation in found.values():
-            if _OWNERS.setdefault(equation.id, own) != own:
+        for id in (equation.id for equation in found.values()):
+            if _OWNERS.get(id, own) != own:
                 raise ValueError(
-                    f"equations: the id {equation.id!r} is that of an equation in {EQUATIONS[equation.id].file}: "
+                    f"equations: the id {id!r} is that of an equation in {EQUATIONS[id].file}: "
                     "choose another name for this block"
                 )
-            EQUATIONS[equation.id] = equation
+        for equation in found.values():
+            _OWNERS[equation.id], EQUATIONS[equation.id] = own, equation
         block = Block(name, found, file, line)
 
         @functools.wraps(function)
@@ -96,12 +97,20 @@ def equations(name: str, **latex: str) -> Callable[[Callable[..., Any]], Callabl
             try:
                 with scope(block):
                     symbols = function(*args, **kwargs)
+                    if not hasattr(symbols, "_fields"):
+                        raise TypeError(
+                            f"{name}: an equation block returns its symbols, {', '.join(found)}, in a NamedTuple; "
+                            f"got {type(symbols).__name__}"
+                        )
                     if state.recorder is not None:
                         state.recorder.report(symbols)
             except (ValueError, TypeError) as error:
-                raise _with_shapes(error, code, name) from error
+                described = _with_shapes(error, code, name)
+                if described is error:
+                    raise
+                raise described from error
             for field, equation in found.items():
-                symbol = getattr(symbols, field, None)
+                symbol: Any = getattr(symbols, field, None)
                 if hasattr(symbol, "_fields") and len(symbol) == 1:  # a state of one part
                     symbol = symbol[0]
                 if isinstance(symbol, Tensor):
@@ -138,7 +147,7 @@ def _with_shapes(error: Exception, code: Any, name: str) -> Exception:
         return error
     line = linecache.getline(code.co_filename, trace.tb_lineno).strip()
     shapes = {}
-    for words in re.findall(r"[A-Za-z_][\w.]*", line.partition("=")[2]):
+    for words in re.findall(r"[A-Za-z_][\w.]*", line.partition(" = ")[2] or line):
         path, *rest = words.split(".")
         found = trace.tb_frame.f_locals.get(path)
         while rest and not isinstance(found, Tensor):  # W.f.T: the tensor is W.f
@@ -146,10 +155,8 @@ def _with_shapes(error: Exception, code: Any, name: str) -> Exception:
             found, path = getattr(found, part, None), f"{path}.{part}"
         if isinstance(found, Tensor):
             shapes[path] = found.shape
-    return same_kind(
-        error,
-        f"{name}: {line}\n    with {', '.join(f'{path} {shape}' for path, shape in shapes.items())}\n    {error}",
-    )
+    put_in = ", ".join(f"{path} {shape}" for path, shape in shapes.items())
+    return same_kind(error, "\n    ".join([f"{name}: {line}", *([f"with {put_in}"] if put_in else []), str(error)]))
 
 
 # Of time alone. Unicode has some letters too, but not all: W_i beside W_f would be written in two ways.
