@@ -96,7 +96,8 @@ class AttentionDecoder(SequenceToSequence):
     Shapes: source (B, S) and target_in (B, T), integers -> logits (B, T, V), at each place of what comes next.
 
     Training is by teacher forcing: the decoder reads the true symbols before, target_in, not its own. `loss` does it;
-    `generate` writes. The alignment of both is to be had by `ts.record()`: alpha, (B, T, S).
+    `generate` writes. `ts.record()` gives the alignment: `r["attention"].alpha`, (B, T, S); of what `generate` writes
+    symbol by symbol, `r["attention"][i].alpha`, (B, 1, S). An LSTM's c_0 is 0.
 
     Calling it:
         source_lengths: (B,) integers from 1 to S, for padded batches: nothing is read or looked at beyond the end.

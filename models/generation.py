@@ -1,5 +1,6 @@
 """Writing: how symbols are chosen, one after another, from a model that says how likely each next symbol is."""
 
+import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn, TypedDict, Unpack
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple, NoReturn, TypedDict, Unpack
 import numpy as np
 
 import tinygrad_seq as ts
+from tinygrad_seq.core import scope
 from tinygrad_seq.core.random import numpy_generator
 from tinygrad_seq.data.padding import pad_batch
 
@@ -125,11 +127,14 @@ def refuse(model: ts.nn.Module) -> NoReturn:
 
 @contextmanager
 def evaluating(model: ts.nn.Module) -> Iterator[None]:
-    """Evaluation mode and no graph for the length of a `with` block; afterwards each part is in the mode it was in."""
+    """Evaluation mode and no graph for the length of a `with` block; afterwards each part is in the mode it was in.
+
+    What happens in it is recorded under the paths of the model's parts, as when the model itself is called.
+    """
     modes = [(module, module.training) for _, module in model.named_modules()]
     model.eval()
     try:
-        with ts.no_grad():
+        with ts.no_grad(), scope(model):
             yield
     finally:
         for module, training in modes:
@@ -179,8 +184,10 @@ def generate(
         stop: the symbols after which a sequence ends.
     Raises:
         ValueError: for an empty prompt, an option outside its range, or two that exclude each other.
+        TypeError: for a prompt that is not made of integers, or a number that should be one.
 
-    Sources: nucleus (top_p): Holtzman et al., 2020; top_k: Fan et al., 2018; dividing by |y|^α: Wu et al., 2016, §7.
+    Sources: nucleus (top_p): Holtzman et al., 2020; top_k: Fan et al., 2018; dividing by |y|^α: Wu et al., 2016, §7,
+    the simpler of their two forms (the other is ((5 + |y|) / 6)^α).
 
     >>> class Alphabet(Autoregressive):  # 0 1 2 3 …: after v comes v + 1
     ...     def step(self, tokens, state):
@@ -190,13 +197,22 @@ def generate(
     """
     _check(n, temperature, top_k, top_p, beams, length_penalty)
     rows, _ = _rows("prompt", prompts)
-    stops = [] if stop is None else [int(v) for v in np.atleast_1d(stop)]
+    stops = [] if stop is None else [operator.index(v) for v in np.atleast_1d(stop)]
     with evaluating(model):
         if n == 0:
             return Generated([[] for _ in rows], [[] for _ in rows], [False for _ in rows])
         if beams > 1:
             return _beam_search(model, rows, n, state, beams, length_penalty, stops)
         return _draw(model, rows, n, state, temperature, top_k, top_p, stops)
+
+
+def _read(model: Autoregressive, chunk: np.ndarray, state: Any, stops: list[int]) -> tuple[np.ndarray, Any]:
+    """Read more symbols of each row: log P(v) of every symbol that may come next, (B, V), and the state after them."""
+    logits, state = model.step(chunk, state)
+    V = logits.shape[-1]
+    if not all(0 <= v < V for v in stops):
+        raise ValueError(f"generate: the model has {V} symbols: expected stop symbols from 0 to {V - 1}, got {stops}")
+    return _log_softmax(logits), state
 
 
 # -- one symbol after another
@@ -218,8 +234,7 @@ def _draw(
     read = min(map(len, prompts))  # how many symbols of each row the model has read
     chunk = np.array([prompt[:read] for prompt in prompts])
     while True:
-        logits, state = model.step(chunk, state)
-        log_p = _log_softmax(logits)
+        log_p, state = _read(model, chunk, state, stops)
         if temperature == 0:
             chosen = log_p.argmax(-1)
         else:
@@ -295,8 +310,7 @@ def _beam_search(
     read = min(map(len, prompts))
     chunk = np.array([prompt[:read] for prompt in prompts])
     while True:
-        logits, state = model.step(chunk, state)
-        log_p = _log_softmax(logits)
+        log_p, state = _read(model, chunk, state, stops)
         rows: list[int] = []  # where the next rows come from, and what they read
         symbols: list[int] = []
         end = 0
@@ -353,10 +367,10 @@ def _rows(what: str, sequences: Any) -> tuple[list[np.ndarray], bool]:
     """Sequences of symbols as rows of integers, and whether several were given."""
     if isinstance(sequences, ts.Tensor):
         sequences = sequences.numpy()
-    several = len(sequences) > 0 and np.ndim(sequences[0]) > 0
+    several = isinstance(sequences, Sequence | np.ndarray) and len(sequences) > 0 and np.ndim(sequences[0]) > 0
     rows = [np.asarray(row) for row in (sequences if several else [sequences])]
     for row in rows:
-        if not len(row):
+        if row.ndim and not row.size:
             raise ValueError(f"generate: a {what} needs at least one symbol")
         if row.ndim != 1 or row.dtype.kind not in "iu":
             raise TypeError(f"generate: a {what} is a sequence of integers, got {row.dtype} {row.shape}")
@@ -366,6 +380,9 @@ def _rows(what: str, sequences: Any) -> tuple[list[np.ndarray], bool]:
 def _check(
     n: int, temperature: float, top_k: int | None, top_p: float | None, beams: int, length_penalty: float
 ) -> None:
+    for name, count in {"n": n, "top_k": 1 if top_k is None else top_k, "beams": beams}.items():
+        if not isinstance(count, int | np.integer):
+            raise TypeError(f"generate: {name} is an integer, got {count!r}")
     if n < 0:
         raise ValueError(f"generate: n symbols, at least 0, got {n}")
     if not temperature >= 0:

@@ -1,5 +1,6 @@
 """Recording the symbols of a forward pass: what they are, where they are found, and that nothing else changes."""
 
+import weakref
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,6 +93,100 @@ def test_cells_in_a_loop_are_steps() -> None:
             steps.append(state.h.numpy())
     np.testing.assert_array_equal(r["lstmcell"].h_t.numpy(), np.stack(steps, 1))
     np.testing.assert_array_equal(r["lstmcell"][2].h_t.numpy(), steps[2])
+
+
+class Stepping(ts.nn.Module):
+    """A loop over a cell."""
+
+    def __init__(self) -> None:
+        self.cell = made("GRUCell", 4, 6)
+
+    def forward(self, x: ts.Tensor) -> ts.Tensor:
+        h = None
+        for x_t in ts.ops.unstack(x, 1):
+            h = self.cell(x_t, h)
+        return h
+
+
+class Step(ts.nn.Module):
+    """One step, of which the caller makes a loop."""
+
+    def __init__(self) -> None:
+        self.cell = made("GRUCell", 4, 6)
+
+    def forward(self, x_t: ts.Tensor, h: Any = None) -> ts.Tensor:
+        return self.cell(x_t, h)
+
+
+def test_the_steps_of_one_loop_are_told_from_those_of_several() -> None:
+    x, model = ts.tensor(X), Stepping()
+    with ts.record() as r:
+        model(x)
+    assert r["cell"].z_t.shape == (3, 5, 6)
+    for again in (model, Stepping()):  # a second run, or another model with the same path
+        with ts.record() as r:
+            model(x)
+            again(x)
+        with pytest.raises(AttributeError, match="'cell' was called 10 times: choose one"):
+            _ = r["cell"].z_t
+    step, other, h = Step(), Step(), None
+    with ts.record() as r:
+        for x_t in ts.ops.unstack(x, 1):
+            h = step(x_t, h)
+    assert r["cell"].z_t.shape == (3, 5, 6)
+    with ts.record() as r:
+        step(x[:, 0])
+        other(x[:, 0])
+    with pytest.raises(AttributeError, match="'cell' was called 2 times: choose one"):
+        _ = r["cell"].z_t
+
+
+def test_a_symbol_of_several_parts() -> None:
+    """An LSTM's state in a decoder, over time; the heads of two layers."""
+    ts.seed(0)
+    sizes = ts.models.AttentionDecoderConfig(10, 8, 4, 6, cell="lstm")
+    with ts.record() as r:
+        ts.models.AttentionDecoder(sizes)(np.array([[1, 2, 3]]), np.array([[1, 3]]))
+    h, c = r["attentiondecoder"].state
+    assert h.shape == c.shape == (1, 2, 6)  # (B, T, H)
+    np.testing.assert_array_equal(h.numpy(), r["cell"].h_t.numpy())
+    np.testing.assert_array_equal(c.numpy(), r["cell"].c_t.numpy())
+    encoder = ts.nn.TransformerEncoder(ts.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0), 3)
+    with ts.record() as r:
+        encoder(ts.tensor(X[..., [0, 1, 2, 3] * 2], dtype="float32"))
+    assert [head.shape for head in r["layers"].head] == [(3, 3, 5, 4)] * 2  # layers, B, T, d
+    with pytest.raises(AttributeError, match="'layers.0.self_attn' has alpha of 1 calls: expected 0 to 0, got 1"):
+        _ = r["layers.0.self_attn"][1].alpha
+
+
+def test_what_is_written_has_the_paths_of_the_model() -> None:
+    ts.seed(0)
+    model = ts.models.AttentionDecoder(ts.models.AttentionDecoderConfig(10, 8, 4, 6))
+    with ts.record() as called:
+        model(np.array([[1, 2, 3]]), np.array([[1, 3]]))
+    with ts.record() as written:
+        model.generate([1, 2, 3], 2, stop=[])
+    assert list(written) == list(called)
+    assert [written["attention"][i].alpha.shape for i in range(2)] == [(1, 1, 3)] * 2
+
+
+def test_a_derivative_of_any_order_records_nothing() -> None:
+    lstm = made("LSTM", 4, 6)
+    with ts.record() as r:
+        out, _ = lstm(ts.tensor(X))
+        gs = ts.grad((out**2).sum(), lstm.parameters(), create_graph=True)
+        sum((g**2).sum() for g in gs).backward()
+    assert len(r["lstm"]) == 1
+
+
+def test_a_record_keeps_no_graph() -> None:
+    lstm = made("LSTM", 4, 6)
+    with ts.record() as r:
+        out, state = lstm(ts.tensor(X))
+        op = weakref.ref(out.place.op)
+        del out, state
+        assert op() is None
+    assert r["lstm"].f_t.shape == (3, 5, 6)
 
 
 def test_calls_of_a_layer_are_chosen_by_number() -> None:

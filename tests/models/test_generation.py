@@ -352,6 +352,8 @@ def test_a_bidirectional_model_is_refused_with_the_reason() -> None:
         ({"beams": 2, "top_k": 3}, "beam search draws nothing"),
         ({"beams": 2, "top_p": 0.5}, "beam search draws nothing"),
         ({"beams": 2, "temperature": 0.5}, "beam search draws nothing"),
+        ({"stop": 2}, r"the model has 2 symbols: expected stop symbols from 0 to 1, got \[2\]"),
+        ({"stop": [0, -1], "beams": 2}, r"expected stop symbols from 0 to 1, got \[0, -1\]"),
     ],
 )
 def test_options_outside_their_range(options: dict[str, Any], message: str) -> None:
@@ -359,12 +361,18 @@ def test_options_outside_their_range(options: dict[str, Any], message: str) -> N
         generate(Fixed([0.5, 0.5]), [[0]], 1, **options)
 
 
+@pytest.mark.parametrize(("n", "options"), [(2.5, {}), (2, {"top_k": 1.5}), (2, {"beams": 2.0}), (2, {"stop": 0.5})])
+def test_numbers_that_are_no_integers(n: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="integer"):  # with n = 2.5 it would never end
+        generate(Fixed([0.5, 0.5]), [[0]], n, **options)
+
+
 def test_bad_prompts() -> None:
     model = language_model()
     for prompt in ([], [[]], [[1], []]):
         with pytest.raises(ValueError, match="a prompt needs at least one symbol"):
             model.generate(prompt, 1)
-    for prompt in ([0.5], [[[1]]]):
+    for prompt in ([0.5], [[[1]]], "ab", 3, iter([1])):
         with pytest.raises(TypeError, match="a prompt is a sequence of integers"):
             model.generate(prompt, 1)
     with pytest.raises(ValueError, match="at least 0, got -1"):

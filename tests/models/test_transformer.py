@@ -97,7 +97,7 @@ def test_the_source_is_read_once() -> None:
     model, calls = small(), []
     plain = model.layers.encoder.forward
     model.layers.encoder.forward = lambda *inputs: calls.append(1) or plain(*inputs)  # type: ignore[method-assign, func-returns-value]
-    model.generate([4, 1, 6], 6, temperature=0, stop=[99])
+    model.generate([4, 1, 6], 6, temperature=0, stop=[])
     assert len(calls) == 1
 
 
@@ -106,7 +106,7 @@ def test_too_long_is_refused() -> None:
     with pytest.raises(ValueError, match="there are 10 positions"):
         model(np.zeros((1, 11), int), TARGET[:1])
     with pytest.raises(ValueError, match="there are 10 positions"):
-        model.generate([1, 2], 12, temperature=0, stop=[99])
+        model.generate([1, 2], 12, temperature=0, stop=[])
 
 
 def test_it_learns_to_reverse() -> None:
