@@ -104,7 +104,7 @@ class Classifier(ts.nn.Module):
                 h_n = state.h if isinstance(state, ts.ops.LSTMState) else state  # (layers · directions, B, H)
                 return ts.ops.concatenate([h_n[-2], h_n[-1]], axis=-1) if self.config.bidirectional else h_n[-1]
             case "mean":
-                return h.mean(1) if inside is None else h.sum(1) / inside.sum(1, keepdims=True)
+                return h.mean(1) if inside is None else h.sum(1) / inside.sum(1, keepdims=True, dtype=h.dtype)
             case "max":
                 return (h if inside is None else ts.ops.where(inside[..., None], h, -np.inf)).max(1)
             case _:

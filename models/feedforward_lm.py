@@ -61,8 +61,9 @@ class FeedForwardLM(Autoregressive):
         self.output = ts.nn.Linear(config.hidden_size, config.vocab_size)
 
     def forward(self, tokens: Any) -> ts.Tensor:
-        n, T = self.config.window, tokens.shape[1]
-        e = ts.ops.pad(self.embedding(tokens), ((0, 0), (n - 1, 0), (0, 0)))
+        n, e = self.config.window, self.embedding(tokens)
+        T = e.shape[1]
+        e = ts.ops.pad(e, ((0, 0), (n - 1, 0), (0, 0)))
         x = ts.ops.concatenate([e[:, k : k + T] for k in range(n)], axis=-1)  # (B, T, n · D)
         h = ts.ops.tanh(self.hidden(x))
         return self.output(h)

@@ -79,6 +79,14 @@ def test_pooling_is_that_of_the_equations(pooling, bidirectional, lengths):
     np.testing.assert_allclose(model(tokens, lengths).numpy(), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_logits_have_the_dtype_of_the_model(pooling, dtype):
+    model = small(pooling).to(dtype)
+    tokens = np.array([[3, 1, 4], [1, 5, 0]])
+    assert model(tokens).dtype == model(tokens, lengths=[3, 2]).dtype == dtype
+
+
 def test_attention_begins_as_the_mean():
     model = Classifier(ClassifierConfig(9, 3, embedding_size=4, hidden_size=5, pooling="attention"))
     mean = Classifier(ClassifierConfig(9, 3, embedding_size=4, hidden_size=5, pooling="mean"))

@@ -26,6 +26,7 @@ def test_logits_are_those_of_the_equation(window):
             before = [E[row[k]] if k >= 0 else np.zeros(8) for k in range(t - window + 1, t + 1)]
             expected = W_hy @ np.tanh(W_xh @ np.concatenate(before) + b_h) + b_y
             np.testing.assert_allclose(logits[b, t], expected, rtol=1e-12)
+    np.testing.assert_array_equal(model(TOKENS.tolist()).numpy(), logits)  # lists, as the other models take them
 
 
 def test_what_lies_beyond_the_window_has_no_influence_at_all():
