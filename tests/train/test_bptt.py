@@ -1,5 +1,6 @@
 """Truncated backpropagation through time, against gradients made step by step with one cut state."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def by_brute_force(layer: Any, k1: int, k2: int) -> list[tuple[float, list[np.nd
         for t in range(end):
             if t == end - k2:
                 state = detach(state)
-            with ts.no_grad() if t < end - k2 else ts.record():
+            with ts.no_grad() if t < end - k2 else nullcontext():
                 out, state = layer(ts.tensor(INPUTS[:, t : t + 1]), state)
             if t >= max(begin, end - k2):
                 total = total + squares(out, ts.tensor(TARGETS[:, t : t + 1]))
@@ -103,6 +104,18 @@ def test_bad_arguments() -> None:
         next(truncated_bptt(layer, x, x, k1=0, k2=3))
     with pytest.raises(ValueError, match=r"same batch and time.*got \(2, 11, 3\) and \(2, 10, 3\)"):
         next(truncated_bptt(layer, x, x[:, 1:], k1=2, k2=3))
+    for given in (x[:, :0], x[0, 0], INPUTS.tolist()):
+        with pytest.raises(ValueError, match=r"arrays or tensors \(B, T, …\)"):
+            next(truncated_bptt(layer, given, given, k1=2, k2=3))
+
+
+def test_a_given_state_is_a_constant_for_every_loss() -> None:
+    """No gradient goes back further than the first step, and no walk comes to a graph that is freed."""
+    layer = made("rnn")
+    before = ts.tensor(np.zeros((1, B, H)), requires_grad=True)
+    for loss, _ in truncated_bptt(layer, ts.tensor(INPUTS), ts.tensor(TARGETS), before * 2, k1=2, k2=6, loss=squares):
+        loss.backward()
+    assert before.grad is None
 
 
 def test_detach() -> None:

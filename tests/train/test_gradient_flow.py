@@ -49,6 +49,14 @@ def test_each_jacobian_is_the_numeric_one(kind: str) -> None:
         state = after(cell, state, XS[:, t])
 
 
+def test_an_array_is_as_good_as_a_tensor_and_nothing_is_recorded() -> None:
+    cell, state = cell_and_state("LSTMCell")
+    with ts.record() as r:
+        found = state_jacobians(cell.step, state, XS)
+    np.testing.assert_array_equal(found.numpy(), state_jacobians(cell.step, state, ts.tensor(XS)).numpy())
+    assert len(r) == 0
+
+
 def test_along_the_cell_path_the_product_is_that_of_the_forget_gates() -> None:
     """c_t = f_t ⊙ c_{t-1} + i_t ⊙ c̃_t with gates that see no c: ∂c_T/∂c_1 = ∏ f_t, a diagonal matrix."""
     cell, start = cell_and_state("LSTMCell")

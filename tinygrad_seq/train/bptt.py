@@ -30,7 +30,7 @@ def truncated_bptt(
     Args:
         model: (inputs (B, K, …), state) -> (outputs (B, K, …), state), such as a language model or a recurrent layer.
         inputs: (B, T, …); targets: (B, T, …), what `loss` compares the outputs with.
-        state: before the first step; None for the model's own start.
+        state: before the first step, a constant; None for the model's own start.
         k1: steps between two losses; k2: steps that a gradient goes back.
         loss: (outputs, targets) -> a tensor of shape ().
     Yields:
@@ -53,12 +53,14 @@ def truncated_bptt(
     """
     if k1 < 1 or k2 < 1:
         raise ValueError(f"truncated_bptt: k1 and k2 are at least 1, got k1={k1} and k2={k2}")
-    if tuple(inputs.shape[:2]) != tuple(targets.shape[:2]) or not inputs.shape[1]:
+    shapes = [tuple(getattr(given, "shape", ())) for given in (inputs, targets)]
+    B, T, *_ = *shapes[0][:2], 0, 0
+    if not T or shapes[1][:2] != (B, T):
         raise ValueError(
-            "truncated_bptt: expected inputs and targets with the same batch and time, at least one step, got "
-            f"{tuple(inputs.shape)} and {tuple(targets.shape)}"
+            "truncated_bptt: expected inputs and targets, arrays or tensors (B, T, …) with the same batch and time, at "
+            f"least one step, got {shapes[0]} and {shapes[1]}"
         )
-    T = inputs.shape[1]
+    state = detach(state)
     start = 0  # of the steps that the next gradient goes through; `state` is the one before them
     for begin in range(0, T, k1):
         end = min(begin + k1, T)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import ops
 from ..backend import backend_of
-from ..core import Tensor, equations, grad
+from ..core import Tensor, equations, grad, value
 from ..core.state import setting
 
 
@@ -55,18 +55,19 @@ def state_jacobians(step: Callable[[Any, Any], Any], state: Any, xs: Any) -> Ten
     >>> ts.train.state_jacobians(cell.step, start, ts.tensor([[[1.0, 2.0, 3.0], [0.0, 1.0, 0.0]]])).shape
     (2, 1, 2, 2)
     """
-    xp = backend_of(xs.data).xp
+    xs = value(xs)
+    xp = backend_of(xs).xp
     sizes = [part.shape[-1] for part in state]
     B, K = xs.shape[0], sum(sizes)
     cuts = [int(k) for k in np.cumsum(sizes)[:-1]]
     found = []
-    with setting(grad=True):
+    with setting(grad=True, recorder=None):
         for t in range(xs.shape[1]):
             # K copies of the batch, each differentiated for one number of the state: one walk back gives all rows.
             copies = [Tensor(xp.repeat(part.data, K, 0)) for part in state]
             for part in copies:
                 part.requires_grad = True
-            x_t = Tensor(xp.repeat(xs.data[:, t], K, 0))
+            x_t = Tensor(xp.repeat(xs[:, t], K, 0))
             symbols = step(x_t, type(state)(*copies))
             after = [getattr(symbols, f"{field}_t") for field in state._fields]
             rows = ops.split(Tensor(xp.tile(xp.eye(K, dtype=xs.dtype), (B, 1))), cuts, axis=-1)
