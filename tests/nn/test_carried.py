@@ -31,6 +31,16 @@ def test_a_state_of_the_step_before(kind: Any) -> None:
     assert caught[0].filename == __file__
 
 
+def test_a_tuple_without_names_as_pytorch_s_users_write_it() -> None:
+    layer = ts.nn.LSTM(4, 5)
+    out, (h, c) = layer(X)
+    update(layer, out.sum())
+    with pytest.warns(GraphGrowthWarning, match="LSTM: the state 'h' was made before the last update"):
+        layer(X, (h, c))
+    with pytest.warns(GraphGrowthWarning, match="LSTM: the state 'c' was made before the last update"):
+        layer(X, [h.detach(), c])
+
+
 def test_through_a_model_that_has_the_layer_inside() -> None:
     model = ts.models.LanguageModel(ts.models.LanguageModelConfig(5, 4))
     tokens = np.array([[1, 2, 3]])

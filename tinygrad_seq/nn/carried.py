@@ -22,7 +22,7 @@ def note_carried(layer: Module, state: Any) -> None:
 
     Args:
         layer: which is being called with the state.
-        state: a tensor, a NamedTuple of them, or None.
+        state: a tensor, a tuple of them with names or without, or None.
     """
     if not running.grad:
         return
@@ -39,22 +39,23 @@ def note_carried(layer: Module, state: Any) -> None:
         scope.carried = max(scope.carried, made_in.carried + 1)
         written = [p.place.written < place.number for p in layer.parameters() if type(p.place) is Leaf]
         if any(written):
-            _warn(layer, state, field, "was made before the last update of the weights and still has its graph")
+            _warn(layer, state, field, part, "was made before the last update of the weights and still has its graph")
         elif scope.carried == LONGEST:
-            _warn(layer, state, field, f"carries the graph of the last {LONGEST:,} calls")
+            _warn(layer, state, field, part, f"carries the graph of the last {LONGEST:,} calls")
         return
 
 
 def _parts(state: Any) -> list[tuple[str, Any]]:
-    """(field, part) of a state; no field where it is a tensor itself, or None."""
-    return list(state._asdict().items()) if hasattr(state, "_asdict") else [("", state)]
+    """(field, part) of a state; no field where it is a tensor itself, or a tuple without names, or None."""
+    if hasattr(state, "_asdict"):
+        return list(state._asdict().items())
+    return [("", part) for part in (state if isinstance(state, tuple | list) else [state])]
 
 
-def _warn(layer: Module, state: Any, field: str, what: str) -> None:
+def _warn(layer: Module, state: Any, field: str, part: Any, what: str) -> None:
     frame, level = sys._getframe(1), 2  # level 1 is this function
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tinygrad_seq."):
         frame, level = frame.f_back, level + 1
-    part = getattr(state, field) if field else state
     name = _called(frame, state, part, field) or part.name or field or "state"
     warnings.warn(
         f"{type(layer).__name__}: the state {name!r} {what}, so the graph grows with every step: cut it between "
