@@ -1,10 +1,12 @@
 import json
+import time
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tinygrad_seq as ts
 from tinygrad_seq.data import CharVocabulary, Vocabulary
 
 # Every code point, lone surrogates and NUL too: a Python string may hold them.
@@ -56,11 +58,15 @@ def test_an_id_outside_the_vocabulary_is_refused(wrong):
         CharVocabulary("ab").decode([0, wrong])
 
 
-def test_ids_of_another_kind_are_refused():
+@pytest.mark.parametrize("vocabulary", [CharVocabulary("abcdef"), Vocabulary(("a", "b"))])
+def test_ids_are_integers_of_any_container_and_others_are_refused(vocabulary):
+    expected = vocabulary.decode([4, 5])
+    assert vocabulary.decode(np.array([4, 5], np.int32)) == vocabulary.decode(ts.tensor([4, 5])) == expected
+    assert vocabulary.decode([]) == vocabulary.decode(()) == type(expected)()
     with pytest.raises(TypeError, match="integer ids, got float64"):
-        CharVocabulary("ab").decode(np.array([0.0, 1.0]))
+        vocabulary.decode(np.array([4.0, 5.0]))
     with pytest.raises(ValueError, match=r"shape \(N,\), got \(1, 2\)"):
-        CharVocabulary("ab").decode(np.array([[0, 1]]))
+        vocabulary.decode(np.array([[4, 5]]))
 
 
 def test_a_vocabulary_holds_each_character_once():
@@ -95,6 +101,12 @@ def test_a_vocabulary_of_words_numbers_them_after_its_own_symbols():
 def test_a_text_is_a_sequence_of_its_characters(text):
     characters = Vocabulary.from_sequences([text])
     assert "".join(characters.decode(characters.encode(text, eos=True))) == text
+
+
+def test_a_large_vocabulary_is_checked_in_one_pass():
+    begin = time.perf_counter()
+    Vocabulary(tuple(map(str, range(50_000))))  # comparing each with all before it took half a minute
+    assert time.perf_counter() - begin < 3
 
 
 @pytest.mark.parametrize(("symbols", "twice"), [(("a", "b", "a"), "a"), (("a", "<eos>"), "<eos>")])

@@ -30,7 +30,7 @@ SPELLED = (
 # Month and day can be told apart only by a day above 12: for other days these are not used.
 NUMBERS = ("{m}/{d}/{y}", "{mm}/{dd}/{Y}", "{d}/{m}/{y}", "{dd}/{mm}/{Y}", "{dd}.{mm}.{Y}", "{d}-{m}-{Y}")
 CASES = (str, str.lower, str.upper)
-_MOST = 10  # spellings a day that one may ask for; at the least there are 30
+_MOST = 10  # spellings a day that one may ask for; at the least, in May, there are 28
 
 
 def dates(n: int, *, seed: int) -> list[tuple[str, str]]:

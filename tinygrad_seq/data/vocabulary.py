@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -92,13 +93,9 @@ class CharVocabulary:
             TypeError: the ids are not integers.
             ValueError: they have more than one axis, or one of them is outside 0 … V-1.
         """
-        numbers = np.asarray(ids)
-        if numbers.ndim != 1:
-            raise ValueError(f"expected ids of shape (N,), got {numbers.shape}; decode one row at a time")
+        numbers = _numbers(ids)
         if numbers.size == 0:
             return ""
-        if numbers.dtype.kind not in "iu":
-            raise TypeError(f"expected integer ids, got {numbers.dtype}")
         outside = (numbers < 0) | (numbers >= len(self))
         if outside.any():
             position = int(outside.argmax())
@@ -167,7 +164,7 @@ class Vocabulary:
     unk: ClassVar[int] = 3
 
     def __post_init__(self) -> None:
-        twice = next((s for i, s in enumerate(self.symbols) if s in self.own or s in self.symbols[:i]), None)
+        twice = next((s for s, times in Counter(self.own + self.symbols).items() if times > 1), None)
         if twice is not None:
             raise ValueError(
                 f"each symbol of a vocabulary stands there once, after its own {', '.join(self.own)}, but {twice!r} "
@@ -197,15 +194,16 @@ class Vocabulary:
         ids = [self._ids.get(symbol, self.unk) for symbol in sequence]
         return np.array([self.bos] * bos + ids + [self.eos] * eos, np.int64)
 
-    def decode(self, ids: Iterable[int]) -> list[str]:
+    def decode(self, ids: np.ndarray | Sequence[int]) -> list[str]:
         """The symbols that the ids (N,) stand for, up to the first <eos>, without <pad> and <bos>.
 
         Raises:
-            ValueError: an id is outside 0 … V-1.
+            TypeError: the ids are not integers.
+            ValueError: they have more than one axis, or one of them is outside 0 … V-1.
         """
         every = self.own + self.symbols
         symbols = []
-        for k in ids:
+        for k in _numbers(ids).tolist():
             if not 0 <= k < len(every):
                 raise ValueError(f"expected ids from 0 to {len(every) - 1}, got {k}; it belongs to another vocabulary")
             if k == self.eos:
@@ -213,6 +211,16 @@ class Vocabulary:
             if k not in (self.pad, self.bos):
                 symbols.append(every[k])
         return symbols
+
+
+def _numbers(ids: Any) -> np.ndarray:
+    """Ids as an array of integers, (N,)."""
+    numbers = np.asarray(ids)
+    if numbers.ndim != 1:
+        raise ValueError(f"expected ids of shape (N,), got {numbers.shape}; decode one row at a time")
+    if numbers.size and numbers.dtype.kind not in "iu":
+        raise TypeError(f"expected integer ids, got {numbers.dtype}")
+    return numbers
 
 
 def _code_points(text: str) -> np.ndarray:
