@@ -4,4 +4,4 @@
 """
 
 # In the chapter's order, which is that of the page.
-NAMES = ("adding",)
+NAMES = ("agreement", "vanishing", "adding", "copy_memory", "exploding", "skip_connections", "gru")

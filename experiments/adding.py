@@ -24,7 +24,7 @@ class Sizes(NamedTuple):
     lengths: tuple[int, ...] = (50, 100)
     hidden: int = 64
     batch: int = 64
-    rate: float = 0.002
+    rate: float = 0.003
     steps: int = 3000
 
 
@@ -66,7 +66,7 @@ def claims(numbers: dict[str, Any]) -> list[Claim]:
         Claim(f"LSTM, {T}: mean squared error", found["LSTM"]["error"], "<=", 0.01) for T, found in numbers.items()
     ]
     baseline = [
-        Claim(f"tanh RNN, {T}: stays near the baseline 0.167", found["tanh RNN"]["error"], ">=", 0.12)
+        Claim(f"tanh RNN, {T}: stays near the baseline 0.167", found["tanh RNN"]["error"], ">=", 0.15)
         for T, found in numbers.items()
     ]
     return solved + baseline

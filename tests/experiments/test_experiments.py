@@ -1,12 +1,14 @@
 """Every experiment holds what it claims, in small here and in full as kept; the page says what was kept."""
 
+import doctest
+import math
 from pathlib import Path
 
 import pytest
 
-from experiments import NAMES
+from experiments import NAMES, common
 from experiments.common import PICTURES, RESULTS, Claim, kept, module
-from experiments.page import PAGE, page
+from experiments.page import PAGE, page, section
 from house import ROOT
 
 PARTS = {"__init__", "__main__", "common", "page"}
@@ -39,6 +41,22 @@ def test_in_full_as_kept(name: str) -> None:
 
 def test_the_page_is_what_the_numbers_say() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run: python -m experiments.page"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_number_on_the_page_was_measured(name: str) -> None:
+    """Each row of a section's table is a claim of the kept ones, its number to three digits."""
+    found = kept(name)
+    rows = [line.split(" | ") for line in section(name).splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == len(found["claims"])
+    for row, claim in zip(rows, found["claims"], strict=True):
+        assert row[0] == f"| {claim['sentence']}"
+        assert math.isclose(float(row[1]), claim["value"], rel_tol=0.005, abs_tol=1e-300)
+
+
+def test_examples_in_docstrings() -> None:
+    result = doctest.testmod(common, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert result.attempted and not result.failed
 
 
 def test_a_claim_can_fail() -> None:
