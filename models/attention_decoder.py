@@ -102,7 +102,8 @@ class AttentionDecoder(SequenceToSequence):
     Calling it:
         source_lengths: (B,) integers from 1 to S, for padded batches: nothing is read or looked at beyond the end.
 
-    Sources: Bahdanau, Cho and Bengio, 2015; Luong, Pham and Manning, 2015.
+    Sources: Bahdanau, Cho and Bengio, 2015, whose s_0 is made from ←h_1 alone, and whose P(y_i) has a maxout layer that
+    reads s_{i-1}, y_{i-1} and c_i; Luong, Pham and Manning, 2015, without feeding s̃_{i-1} to the cell.
 
     >>> model = AttentionDecoder(AttentionDecoderConfig(source_vocab_size=10, target_vocab_size=7))
     >>> with ts.record() as r:
@@ -203,7 +204,11 @@ def new_score(name: str, H: int) -> Any:
 
 
 def new_cell(name: str, input_size: int, hidden_size: int) -> Any:
-    return {"rnn": ts.nn.RNNCell, "gru": ts.nn.GRUCell, "lstm": ts.nn.LSTMCell}[name](input_size, hidden_size)
+    """One step of what `recurrent` runs over time; an LSTM's forget gates are open here too."""
+    cell = {"rnn": ts.nn.RNNCell, "gru": ts.nn.GRUCell, "lstm": ts.nn.LSTMCell}[name](input_size, hidden_size)
+    if name == "lstm":
+        ts.nn.init.lstm_forget_bias(cell)
+    return cell
 
 
 def h_of(s: Any) -> ts.Tensor:

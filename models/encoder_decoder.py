@@ -52,7 +52,7 @@ class EncoderDecoder(SequenceToSequence):
     Calling it:
         source_lengths: (B,) integers from 1 to S, for padded batches: h_S is the state after the true last symbol.
 
-    Sources: Cho et al., 2014; Sutskever, Vinyals and Le, 2014.
+    Sources: Sutskever, Vinyals and Le, 2014; in Cho et al., 2014, the decoder reads h_S at every step besides.
 
     >>> model = EncoderDecoder(EncoderDecoderConfig(source_vocab_size=10, target_vocab_size=7))
     >>> model(ts.tensor([[4, 5, 6, 0]]), ts.tensor([[1, 3, 5]]), source_lengths=[3]).shape

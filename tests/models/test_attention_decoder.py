@@ -111,6 +111,11 @@ def test_it_computes_the_equations(score: str, order: str, cell: str) -> None:
         assert not found.alpha.numpy()[b, :, n:].any()
 
 
+def test_an_lstm_begins_with_open_forget_gates_on_both_sides() -> None:
+    model = AttentionDecoder(AttentionDecoderConfig(8, 7, hidden_size=4, cell="lstm"))
+    assert (model.cell.b_f.numpy() == 1).all() and (model.encoder.b_f.numpy() == 1).all()
+
+
 def test_the_orders_and_the_scores_differ() -> None:
     """That the test above can fail: no two kinds say the same from what they have in common."""
     said = {

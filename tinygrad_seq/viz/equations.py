@@ -77,7 +77,7 @@ def equation_graph(name: str, sizes: Sizes = SIZES, *, title: str | None = None)
         there = ", ".join(e.id for e in equations())
         raise KeyError(f"no equation of the chapter is called {name!r}; there are {there}")
     inputs, drawn = _Inputs(sizes), {}
-    with setting(grad=True, scope=None):
+    with setting(grad=True, scope=None, recorder=None):
         for example in dict.fromkeys(EXAMPLES[equation.id] for equation in chosen):
             drawn[example] = example(inputs)
     symbols = [getattr(drawn[EXAMPLES[equation.id]], equation.field) for equation in chosen]
