@@ -385,16 +385,16 @@ def _check(
             raise TypeError(f"generate: {name} is an integer, got {count!r}")
     if n < 0:
         raise ValueError(f"generate: n symbols, at least 0, got {n}")
-    if not temperature >= 0:
-        raise ValueError(f"generate: the temperature is at least 0, got {temperature}")
+    if not 0 <= temperature < np.inf:
+        raise ValueError(f"generate: the temperature is at least 0 and finite, got {temperature}")
     if top_k is not None and top_k < 1:
         raise ValueError(f"generate: top_k is at least 1, got {top_k}")
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"generate: top_p is a probability, 0 < top_p <= 1, got {top_p}")
     if beams < 1:
         raise ValueError(f"generate: beams is at least 1, got {beams}")
-    if not length_penalty >= 0:
-        raise ValueError(f"generate: the length penalty is at least 0, got {length_penalty}")
+    if not 0 <= length_penalty < np.inf:
+        raise ValueError(f"generate: the length penalty is at least 0 and finite, got {length_penalty}")
     if beams == 1 and length_penalty:
         raise ValueError("generate: the length penalty belongs to beam search: give beams=2 or more")
     if beams > 1 and (temperature not in (0, 1) or top_k is not None or top_p is not None):

@@ -341,13 +341,15 @@ def test_a_bidirectional_model_is_refused_with_the_reason() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temperature": -0.1}, "temperature is at least 0, got -0.1"),
-        ({"temperature": float("nan")}, "temperature is at least 0, got nan"),
+        ({"temperature": -0.1}, "temperature is at least 0 and finite, got -0.1"),
+        ({"temperature": float("nan")}, "temperature is at least 0 and finite, got nan"),
+        ({"temperature": float("inf")}, "temperature is at least 0 and finite, got inf"),
         ({"top_k": 0}, "top_k is at least 1, got 0"),
         ({"top_p": 0.0}, "0 < top_p <= 1, got 0.0"),
         ({"top_p": 1.1}, "0 < top_p <= 1, got 1.1"),
         ({"beams": 0}, "beams is at least 1, got 0"),
-        ({"beams": 2, "length_penalty": -1.0}, "penalty is at least 0, got -1.0"),
+        ({"beams": 2, "length_penalty": -1.0}, "penalty is at least 0 and finite, got -1.0"),
+        ({"beams": 2, "length_penalty": float("inf")}, "penalty is at least 0 and finite, got inf"),
         ({"length_penalty": 1.0}, "belongs to beam search: give beams=2"),
         ({"beams": 2, "top_k": 3}, "beam search draws nothing"),
         ({"beams": 2, "top_p": 0.5}, "beam search draws nothing"),
