@@ -253,7 +253,7 @@ def test_errors_say_what_is_there() -> None:
         pass
     with pytest.raises(KeyError, match="nothing: no equation block ran"):
         empty["rnn"]
-    assert "rnn: h_t" in repr(r) and len(r) == 1
+    assert repr(r) == "record of\n  rnn: h_t" and repr(r["rnn"]) == "rnn: h_t" and len(r) == 1
 
 
 def test_only_inside_the_block() -> None:

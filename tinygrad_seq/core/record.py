@@ -51,6 +51,9 @@ class Recorded:
             raise IndexError(f"{self._key!r} was called {len(self)} times: expected 0 to {len(self) - 1}, got {k}")
         return Recorded(self._key, self._places, k)
 
+    def __repr__(self) -> str:
+        return f"{self._key}: {', '.join(dir(self))}"
+
     def __dir__(self) -> list[str]:
         return sorted({field for calls in self._places.values() for call in calls for field in _fields(call)})
 
@@ -121,8 +124,7 @@ class Recorder:
         return list(self._calls)
 
     def __repr__(self) -> str:
-        lines = [f"{path}: {', '.join(dir(Recorded(path, {path: calls})))}" for path, calls in self._calls.items()]
-        return "\n".join(["record of", *(f"  {line}" for line in lines)])
+        return "\n  ".join(["record of", *(repr(Recorded(path, {path: calls})) for path, calls in self._calls.items())])
 
     def report(self, symbols: Any) -> None:
         """Take down the symbols of a block, of which the scope says where it stands."""
