@@ -78,7 +78,7 @@ def draw(numbers: dict[str, Any]) -> Any:
         for model, measured in found.items():
             curve(each, measured["step"], measured["loss"], model)
         each.axhline(BASELINE, color=BLACK, linewidth=1, linestyle=":", label="always say 1 (1/6)")
-        each.set(title=f"adding problem, {T} steps", xlabel="training step", ylim=(0, 0.25))
+        each.set(title=f"adding problem, {T}", xlabel="training step", ylim=(0, 0.25))
     axes[0].set_ylabel("mean squared error")
     axes[0].legend(frameon=False)
     return figure

@@ -1,6 +1,6 @@
 """docs/experiments.md, written from the docstrings of the experiments and the numbers they kept.
 
-python -m experiments.page
+`python -m experiments.page` judges the kept numbers and draws their pictures again, without training, and writes it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import NAMES
-from .common import PICTURES, kept, module
+from .common import PICTURES, keep, kept, module, outcome
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "experiments.md"
 
@@ -33,11 +33,11 @@ def section(name: str) -> str:
     The chapter's sentence is the paragraph in quotation marks.
     """
     title, *paragraphs = inspect.cleandoc(module(name).__doc__).split("\n\n")
-    body = [f"> {text[1:-1]}" if text.startswith('"') else text for text in paragraphs]
+    body = ["> " + text[1:-1].replace("\n", "\n> ") if text.startswith('"') else text for text in paragraphs]
     found = kept(name)
     picture = (PICTURES / f"{name}.png").relative_to(PAGE.parent).as_posix()
     table = ["| claim | measured | threshold |", "|---|---|---|", *(row(claim) for claim in found["claims"])]
-    command = f"`python -m experiments.{name}` ({found['seconds']} s, seed {found['seed']})"
+    command = f"`python -m experiments.{name}` ({found['seconds']} s of one core, seed {found['seed']})"
     parts = [f"## {title.rstrip('.')}", *body, f"![{title.rstrip('.')}]({picture})", "\n".join(table), command]
     return "\n\n".join(parts) + "\n"
 
@@ -48,5 +48,8 @@ def row(claim: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    for name in NAMES:
+        found, code = kept(name), module(name)
+        keep(name, outcome(found["numbers"], code.claims, code.draw), found["seed"], found["seconds"])
     PAGE.write_text(page(), encoding="utf-8")
     print(PAGE)
