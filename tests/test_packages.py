@@ -53,7 +53,8 @@ def test_types_and_cuda_sources_are_package_data() -> None:
 
 def test_models_is_never_imported_by_its_folder_name() -> None:
     """`import models` works by accident from the root, and gives a second copy of every class."""
-    files = [*modules().values(), *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
+    files = [*modules().values()]
+    files += [path for folder in ("tests", "benchmarks", "experiments") for path in (ROOT / folder).rglob("*.py")]
     for path in files:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
