@@ -1152,16 +1152,16 @@ row(
 def heads(
     Q: Array, K: Any, V: Any, W_in: Array, b_in: Any, W_out: Array, b_out: Any, mask: Any = None, causal: bool = False
 ) -> tuple[Array, ...]:
-    """Of two heads: what each gives, their weights together, and the output."""
+    """Of two heads: what each gives, their scores and weights together, and the output."""
     K = Q if K is None else K
     V = K if V is None else V
     q, k, v = (x @ W.T for x, W in zip((Q, K, V), np.split(W_in, 3), strict=True))
     if b_in is not None:
         q, k, v = (x + b for x, b in zip((q, k, v), np.split(b_in, 3), strict=True))
     q, k, v = (x.reshape(*x.shape[:2], 2, Q.shape[2] // 2).swapaxes(1, 2) for x in (q, k, v))
-    _, alpha, out = sdpa(q, k, v, mask, causal)
+    score, alpha, out = sdpa(q, k, v, mask, causal)
     concat = out.swapaxes(1, 2).reshape(Q.shape) @ W_out.T
-    return out[:, 0], out[:, 1], alpha, concat if b_out is None else concat + b_out
+    return out[:, 0], out[:, 1], score, alpha, concat if b_out is None else concat + b_out
 
 
 def multi_head(*xs: Any) -> Any:

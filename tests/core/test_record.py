@@ -155,7 +155,7 @@ def test_a_symbol_of_several_parts() -> None:
     with ts.record() as r:
         encoder(ts.tensor(X[..., [0, 1, 2, 3] * 2], dtype="float32"))
     assert [head.shape for head in r["layers"].head] == [(3, 3, 5, 4)] * 2  # layers, B, T, d
-    with pytest.raises(AttributeError, match="'layers.0.self_attn' has alpha of 1 calls: expected 0 to 0, got 1"):
+    with pytest.raises(IndexError, match="'layers.0.self_attn' was called 1 times: expected 0 to 0, got 1"):
         _ = r["layers.0.self_attn"][1].alpha
 
 
@@ -219,6 +219,10 @@ def test_every_attention_weight_by_layer_and_head() -> None:
         assert not np.triu(alpha, 1).any()
     assert not np.allclose(alphas[0], alphas[1])
     np.testing.assert_array_equal(r["layers"].alpha.numpy(), np.stack(alphas))
+    one = r["layers.0.self_attn"]
+    assert len(one) == 1 and len(one.head) == 2
+    e = np.exp(one.score.numpy()) * np.tri(5)
+    np.testing.assert_allclose(alphas[0], e / e.sum(-1, keepdims=True), rtol=1e-12)
 
 
 def test_a_user_s_own_block_and_scan() -> None:

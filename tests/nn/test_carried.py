@@ -58,6 +58,15 @@ def test_a_cell() -> None:
         cell(X[:, 1], h)
 
 
+@pytest.mark.parametrize("kind", [ts.nn.PeepholeLSTM, ts.nn.LayerNormLSTM, ts.nn.ResidualRNN])
+def test_a_variant(kind: Any) -> None:
+    layer = kind(4, 5, 2) if kind is ts.nn.ResidualRNN else kind(4, 5)
+    out, memory = layer(X)
+    update(layer, out.sum())
+    with pytest.warns(GraphGrowthWarning, match=f"{kind.__name__}: the state 'memory.*' was made before"):
+        layer(X, memory)
+
+
 def test_a_graph_that_grows_without_updates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(carried, "LONGEST", 20)
     layer = ts.nn.LSTM(4, 5)

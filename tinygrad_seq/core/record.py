@@ -38,13 +38,13 @@ class Recorded:
         self._key, self._places, self._number = key, places, number
 
     def __len__(self) -> int:
-        """How often the layer was called."""
-        counts: dict[tuple[str, str, int], int] = {}
-        for path, calls in self._places.items():
-            for call in calls:
-                kind = (path, call.block, call.depth)
-                counts[kind] = counts.get(kind, 0) + 1
-        return max(counts.values())
+        """How often the layer was called: its outermost block, where blocks stand in others, as heads do."""
+        counts = []
+        for calls in self._places.values():
+            outermost = min(call.depth for call in calls)
+            blocks = [call.block for call in calls if call.depth == outermost]
+            counts.append(max(map(blocks.count, blocks)))
+        return max(counts)
 
     def __getitem__(self, k: int) -> "Recorded":
         if not 0 <= k < len(self):

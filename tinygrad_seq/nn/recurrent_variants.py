@@ -11,6 +11,7 @@ from .. import ops
 from ..core import Parameter, Tensor, equations, tensor
 from ..ops import LSTMGates, LSTMState, LSTMStep, RNNState, lstm_gates, scan, sigmoid, tanh
 from . import init
+from .carried import note_carried
 from .layers import LayerNorm, Linear, new_parameter
 from .module import Module
 from .recurrent import RNNCell
@@ -92,6 +93,7 @@ class PeepholeLSTM(Module):
     def forward(self, x: Tensor, state: LSTMState | None = None, lengths: Any = None) -> tuple[Tensor, LSTMState]:
         W, U, b = lstm_gates(self.W, "W"), lstm_gates(self.U, "U"), lstm_gates(self.b, "b")
         p = Peepholes(*ops.split(self.p, 3))
+        note_carried(self, state)
         if state is None:
             state = LSTMState(_zeros(x, self.hidden_size), _zeros(x, self.hidden_size))
         symbols, last = scan(lambda x_t, s: peephole_step(x_t, s.h, s.c, W, U, b, p), state, x, lengths=lengths)
@@ -175,6 +177,7 @@ class LayerNormLSTM(Module):
         return layer_norm_lstm_step(x_t, s.h, s.c, self.W, self.U, self.b, self.LN_x, self.LN_h, self.LN_c)
 
     def forward(self, x: Tensor, state: LSTMState | None = None, lengths: Any = None) -> tuple[Tensor, LSTMState]:
+        note_carried(self, state)
         if state is None:
             state = LSTMState(_zeros(x, self.hidden_size), _zeros(x, self.hidden_size))
         symbols, last = scan(self.step, state, x, lengths=lengths)
@@ -235,6 +238,7 @@ class ResidualRNN(Module):
         self.cells = [RNNCell(hidden_size, hidden_size) for _ in range(num_layers)]
 
     def forward(self, x: Tensor, h: Tensor | None = None, lengths: Any = None) -> tuple[Tensor, Tensor]:
+        note_carried(self, h)
         y, last = self.inputs(x), []
         for k, cell in enumerate(self.cells):
             y, h_n = self._layer(cell, y, _zeros(x, self.hidden_size) if h is None else h[k], lengths)

@@ -313,6 +313,7 @@ class MultiHead(NamedTuple):
     """The symbols of multi-head attention."""
 
     head: Any  # head_1 … head_N, each (B, S, d)
+    score: Any  # (B, N, S, T)
     alpha: Any  # (B, N, S, T)
     concat: Any  # (B, S, D)
 
@@ -346,9 +347,10 @@ def multi_head(Q: Any, K: Any, V: Any, weights: HeadWeights, masks: Any, kept: A
         for i in range(len(W_q))
     ]
     head = tuple(one.output for one in each)
+    score = stack([one.score for one in each], 1)
     alpha = stack([one.alpha for one in each], 1)
     concat = concatenate(head, -1) @ W_o if b_o is None else concatenate(head, -1) @ W_o + b_o
-    return MultiHead(head, alpha, concat)
+    return MultiHead(head, score, alpha, concat)
 
 
 def _project(x: Any, W: Any, b: Any, i: int) -> Any:
