@@ -4,4 +4,7 @@
 """
 
 # In the chapter's order, which is that of the page.
-NAMES = ("agreement", "vanishing", "adding", "copy_memory", "exploding", "skip_connections", "gru")
+NAMES = (
+    "agreement", "vanishing", "adding", "copy_memory", "exploding", "skip_connections", "gru",
+    "bottleneck", "dates", "saturation", "heads", "order_blindness", "summary_table",
+)  # fmt: skip

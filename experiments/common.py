@@ -124,6 +124,18 @@ def curve(axes: Any, x: Sequence[float], y: Sequence[float | None], label: str, 
     axes.plot(x, values, label=label, markersize=5, markevery=max(1, len(x) // 10), linewidth=1.6, **style)
 
 
+def heat_map(axes: Any, alpha: Any, rows: str, columns: str, title: str) -> Any:
+    """Attention weights, dark where they are large: a row for each query's letter, a column for each key's."""
+    image = axes.imshow(alpha, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    axes.grid(False)
+    axes.tick_params(length=0)
+    axes.tick_params(axis="x", pad=11)
+    axes.set_xticks(range(len(columns)), [each.replace(" ", "␣") for each in columns], fontsize=8, va="baseline")
+    axes.set_yticks(range(len(rows)), list(rows), fontsize=8)
+    axes.set_title(title, fontsize=10)
+    return image
+
+
 def update(loss: ts.Tensor, optimizer: Any, parameters: Sequence[ts.Tensor], clip: float = 1.0) -> float:
     """One step of gradient descent, the gradient clipped to that norm: the loss before it."""
     optimizer.zero_grad()

@@ -30,15 +30,18 @@ def page() -> str:
 def section(name: str) -> str:
     """One experiment: its docstring, whose first line is the title, its picture, its claims, its command.
 
-    The chapter's sentence is the paragraph in quotation marks.
+    The chapter's sentence is the paragraph in quotation marks. An experiment that has a function `table`, from its
+    numbers to Markdown, has that beside the picture.
     """
-    title, *paragraphs = inspect.cleandoc(module(name).__doc__).split("\n\n")
+    code = module(name)
+    title, *paragraphs = inspect.cleandoc(code.__doc__).split("\n\n")
     body = ["> " + text[1:-1].replace("\n", "\n> ") if text.startswith('"') else text for text in paragraphs]
     found = kept(name)
     picture = (PICTURES / f"{name}.png").relative_to(PAGE.parent).as_posix()
     table = ["| claim | measured | threshold |", "|---|---|---|", *(row(claim) for claim in found["claims"])]
     command = f"`python -m experiments.{name}` ({found['seconds']} s of one core, seed {found['seed']})"
-    parts = [f"## {title.rstrip('.')}", *body, f"![{title.rstrip('.')}]({picture})", "\n".join(table), command]
+    own = [code.table(found["numbers"])] if hasattr(code, "table") else []
+    parts = [f"## {title.rstrip('.')}", *body, f"![{title.rstrip('.')}]({picture})", *own, "\n".join(table), command]
     return "\n\n".join(parts) + "\n"
 
 

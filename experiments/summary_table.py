@@ -8,8 +8,9 @@ attention, and a GPT of one block. Everything is measured on them, not derived. 
 every operation an equation of the chapter and not a kernel: how many operations lie on the shortest path from the
 vector of the first symbol to what is said at the last place, and how many must be done one after another, however many
 processors there are (what moves numbers about, without computing, does not count). Of training steps with the kernels:
-how much memory one takes, and how many symbols a second are learned from. On the one core that did it nothing runs in
-parallel, so the speed shows the work and not what the Transformer gains on hardware that does.
+how much memory one takes, and how many symbols a second are learned from. The kernel of self-attention works in tiles
+and keeps no weights, so its memory does not grow as T², which it does where all are kept. On the one core that did it
+nothing runs in parallel: the speed shows the work, and not what the Transformer gains on hardware that does.
 """
 
 from __future__ import annotations
@@ -270,17 +271,22 @@ def table(numbers: dict[str, Any]) -> str:
     """The chapter's table with what was measured, in Markdown."""
     T = numbers["RNN"]["T trained"][-1]
     rows = [
-        f"| | path from position 1 to T | operations one after another | memory, T = {T} | grows as "
-        f"| symbols a second, T = {T} | the chapter: long-range | parallelizable |",
-        "|---|---|---|---|---|---|---|---|",
+        f"architecture | path from position 1 to T | operations one after another | memory, T = {T} | grows as "
+        f"| symbols a second, T = {T} | the chapter: long-range | parallelizable",
+        "---|---|---|---|---|---|---|---",
     ]
     for name, found in numbers.items():
         megabytes, speed = found["megabytes"], found["symbols a second"][-1]
-        rows.append(
-            f"| **{name}** | {linear(found['T walked'], found['shortest path'])} "
-            f"| {linear(found['T walked'], found['one after another'])} | {megabytes[-1]:.3g} MB "
-            f"| T^{exponent(found['T trained'], megabytes):.1f} | {speed:,.0f} | {' | '.join(CHAPTER[name])} |"
-        )
+        cells = [
+            f"**{name}**",
+            linear(found["T walked"], found["shortest path"]),
+            linear(found["T walked"], found["one after another"]),
+            f"{megabytes[-1]:.3g} MB",
+            f"T^{exponent(found['T trained'], megabytes):.1f}",
+            f"{float(f'{speed:.2g}'):,.0f}",
+            *CHAPTER[name],
+        ]
+        rows.append(" | ".join(cells))
     return "\n".join(rows)
 
 

@@ -4,9 +4,11 @@ import doctest
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from experiments import NAMES, common
+import tinygrad_seq as ts
+from experiments import NAMES, summary_table
 from experiments.common import PICTURES, RESULTS, Claim, kept, module
 from experiments.page import PAGE, page, section
 from house import ROOT
@@ -54,9 +56,22 @@ def test_every_number_on_the_page_was_measured(name: str) -> None:
         assert math.isclose(float(row[1]), claim["value"], rel_tol=0.005, abs_tol=1e-300)
 
 
-def test_examples_in_docstrings() -> None:
-    result = doctest.testmod(common, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-    assert result.attempted and not result.failed
+@pytest.mark.parametrize("name", ["common", *NAMES])
+def test_examples_in_docstrings(name: str) -> None:
+    assert not doctest.testmod(module(name), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE).failed
+
+
+def test_the_summary_tables_walks_through_a_graph() -> None:
+    """Of two ways the shorter; what only other symbols lead to is no way; indexing is none of the operations."""
+    embedding, rng = ts.nn.Embedding(5, 3), np.random.default_rng(0)
+    embedding.to("float64")
+    e = embedding(np.array([[1, 2, 3]]))
+    first = ts.ops.tanh(ts.ops.tanh(e[:, 0]))
+    assert summary_table.shortest_path(first + e[:, 2], embedding.weight, rng) == 3
+    assert summary_table.shortest_path(first + e[:, 0], embedding.weight, rng) == 1
+    assert summary_table.longest_chain(first + e[:, 0]) == 4  # with the embedding
+    with pytest.raises(ValueError, match="no path"):
+        summary_table.shortest_path(ts.ops.exp(e[:, 1]), embedding.weight, rng)
 
 
 def test_a_claim_can_fail() -> None:
