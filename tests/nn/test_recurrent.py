@@ -351,8 +351,13 @@ def test_wrong_states(make: Make) -> None:
             match=rf"expected {field} of shape \(layers · directions, B, H\) = \(1, 3, 4\), got \(3, 4\)",
         ):
             layer(batch(), [bad if j == k else good for j in range(n)])
-    with pytest.raises(TypeError, match=rf"expected a state of {n} \({', '.join(layer.State._fields)}\), got {n + 1}"):
-        layer(batch(), [good] * (n + 1))
+    for wrong in ([good] * (n + 1), 3, "h", {"h": good}, [3] * n, [*[good] * (n - 1), None]):
+        kinds = [type(part).__name__ for part in (wrong if isinstance(wrong, list) else [wrong])]
+        with pytest.raises(TypeError) as caught:
+            layer(batch(), wrong)
+        fields = ", ".join(layer.State._fields)
+        words = f"{type(layer).__name__}: expected a state of tensors ({fields}), got ({', '.join(kinds)})"
+        assert str(caught.value) == words
 
 
 def test_a_wrong_state_of_a_cell(pair: tuple[Any, Any]) -> None:
@@ -363,7 +368,7 @@ def test_a_wrong_state_of_a_cell(pair: tuple[Any, Any]) -> None:
 
 
 def test_an_lstm_s_state_has_two_parts() -> None:
-    with pytest.raises(TypeError, match=r"LSTM: expected a state of 2 \(h, c\), got 1"):
+    with pytest.raises(TypeError, match=r"LSTM: expected a state of tensors \(h, c\), got \(Tensor\)"):
         nn.LSTM(D, H)(batch(), ts.tensor(np.zeros((1, B, H))))
 
 
@@ -372,11 +377,14 @@ def test_an_lstm_s_state_has_two_parts() -> None:
     [
         ([1, 2], ValueError, r"lengths: expected 3 integers, one for each sequence, got int64 \(2,\)"),
         ([1.0, 2.0, 3.0], ValueError, "lengths: expected 3 integers"),
+        (3, ValueError, r"lengths: expected 3 integers, one for each sequence, got int64 \(\)"),
+        ("123", ValueError, "lengths: expected 3 integers, one for each sequence, got <U3"),
+        ({1, 2, 3}, ValueError, "lengths: expected 3 integers, one for each sequence, got object"),
         ([0, 1, 2], IndexError, "lengths"),
         ([1, 2, 6], IndexError, "lengths"),
     ],
 )
-def test_wrong_lengths(make: Make, lengths: list[Any], kind: type[Exception], words: str) -> None:
+def test_wrong_lengths(make: Make, lengths: Any, kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=words):
         make()(batch(), lengths=lengths)
 

@@ -74,9 +74,24 @@ def test_one_sequence_and_one_step(layer: Any) -> None:
     assert layer(batch(1, 1))[0].shape == (1, 1, H)
 
 
+def test_wrong_states(layer: Any) -> None:
+    x = batch()
+    name, (*lead, _) = type(layer).__name__, parts(layer(x)[1])[0].shape[:-1]
+    good, bad = (ts.tensor(np.zeros((*lead, n, H))) for n in (B, 1))
+    n = 1 if isinstance(layer, nn.ResidualRNN) else 2
+    with pytest.raises(ValueError, match=rf"{name}: expected h of shape"):
+        layer(x, (bad,) * n)  # which would broadcast
+    for wrong in (3, (good,) * (n + 1)):
+        with pytest.raises(TypeError, match=rf"{name}: expected a state of tensors \(h"):
+            layer(x, wrong)
+    np.testing.assert_array_equal(layer(x, [good] * n)[0].data, layer(x)[0].data)
+
+
 def test_no_time_steps(layer: Any) -> None:
     with pytest.raises(ValueError, match="expected at least one time step"):
         layer(ts.tensor(np.ones((B, 0, D))))
+    with pytest.raises(ValueError, match="expected at least one time step"):
+        layer(ts.tensor(np.ones(D)))
 
 
 def test_a_wrong_input_shows_the_equation_with_the_shapes_put_in(layer: Any) -> None:

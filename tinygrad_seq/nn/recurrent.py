@@ -56,7 +56,7 @@ def both_directions(forward: Any, backward: Any) -> Both:
 
 
 class _Recurrent(Module):
-    """What layers and cells share: sizes, PyTorch's parameters, the state."""
+    """What layers and cells share: sizes, PyTorch's parameters, the chapter's equation in errors."""
 
     State: ClassVar[Any]  # a NamedTuple: what goes on from step to step
     gates: ClassVar[int]  # how many are stacked in a parameter
@@ -90,23 +90,20 @@ class _Recurrent(Module):
                 f"{(self.hidden_size, self.input_size)}: expected x of shape ({axes}, {self.input_size}), got {x.shape}"
             )
 
-    def _state(self, state: Any, x: Tensor, shape: tuple[int, ...], axes: str) -> Any:
-        """What was given as a state, as self.State, after a look at its shapes; zeros if nothing was given."""
-        if state is None:
-            zeros = Tensor(backend_of(value(x)).xp.zeros(shape, x.dtype))
-            return self.State(*(zeros for _ in self.State._fields))
-        parts = state if isinstance(state, tuple | list) else (state,)
-        fields = self.State._fields
-        if len(parts) != len(fields):
-            raise TypeError(
-                f"{type(self).__name__}: expected a state of {len(fields)} ({', '.join(fields)}), got {len(parts)}"
-            )
-        for name, part in zip(fields, parts, strict=True):
-            if part.shape != shape:
-                raise ValueError(
-                    f"{type(self).__name__}: expected {name} of shape ({axes}) = {shape}, got {part.shape}"
-                )
-        return self.State(*parts)
+
+def initial_state(layer: Module, kind: Any, state: Any, x: Tensor, shape: tuple[int, ...], axes: str) -> Any:
+    """What was given as a state, as that kind of NamedTuple, after a look at its shapes; zeros if nothing was given."""
+    if state is None:
+        zeros = Tensor(backend_of(value(x)).xp.zeros(shape, x.dtype))
+        return kind(*(zeros for _ in kind._fields))
+    parts, name = state if isinstance(state, tuple | list) else (state,), type(layer).__name__
+    if len(parts) != len(kind._fields) or not all(hasattr(part, "shape") for part in parts):
+        got = ", ".join(type(part).__name__ for part in parts)
+        raise TypeError(f"{name}: expected a state of tensors ({', '.join(kind._fields)}), got ({got})")
+    for field, part in zip(kind._fields, parts, strict=True):
+        if part.shape != shape:
+            raise ValueError(f"{name}: expected {field} of shape ({axes}) = {shape}, got {part.shape}")
+    return kind(*parts)
 
 
 def _plain(state: Any) -> Any:
@@ -177,7 +174,7 @@ class _Layer(_Recurrent):
         if state is None and self.learn_state:
             learned = (getattr(self, f"{field}_0") for field in self.State._fields)
             state = tuple(ops.broadcast_to(ops.expand_dims(p, 1), shape) for p in learned)
-        state = self._state(state, x, shape, "layers · directions, B, H")
+        state = initial_state(self, self.State, state, x, shape, "layers · directions, B, H")
         return [self.State(*each) for each in zip(*(ops.unstack(part, 0) for part in state), strict=True)]
 
     def _first(self) -> Weights:
@@ -205,7 +202,8 @@ class _Cell(_Recurrent):
     def forward(self, x_t: Tensor, state: Any = None) -> Any:
         self._check_input(x_t, "B")
         note_carried(self, state)
-        symbols = self.step(x_t, self._state(state, x_t, (x_t.shape[0], self.hidden_size), "B, H"))
+        shape = x_t.shape[0], self.hidden_size
+        symbols = self.step(x_t, initial_state(self, self.State, state, x_t, shape, "B, H"))
         fields = self.State._fields
         return _plain(self.State(*(getattr(symbols, f"{field}_t") for field in fields)))
 
@@ -275,6 +273,7 @@ class RNN(_RNN, _Layer):
             each sequence's last step, and the other direction starts there.
     Raises:
         ValueError: where shapes do not fit, with the equation and the shapes put in.
+        TypeError: where the state is of another kind.
 
     >>> import tinygrad_seq as ts
     >>> rnn = ts.nn.RNN(3, 5)
@@ -328,6 +327,7 @@ class RNNCell(_RNN, _Cell):
         x_t: (B, D); h: (B, H), zeros if not given.
     Raises:
         ValueError: where shapes do not fit, with the equation and the shapes put in.
+        TypeError: where the state is of another kind.
 
     >>> import tinygrad_seq as ts
     >>> cell, h = ts.nn.RNNCell(3, 5), None
@@ -400,6 +400,7 @@ class LSTM(_LSTM, _Layer):
             each sequence's last step, and the other direction starts there.
     Raises:
         ValueError: where shapes do not fit, with the equation and the shapes put in.
+        TypeError: where the state is of another kind.
 
     >>> import tinygrad_seq as ts
     >>> lstm = ts.nn.LSTM(3, 5)
@@ -423,6 +424,7 @@ class LSTMCell(_LSTM, _Cell):
         x_t: (B, D); state: LSTMState(h, c), zeros if not given.
     Raises:
         ValueError: where shapes do not fit, with the equation and the shapes put in.
+        TypeError: where the state is of another kind.
 
     >>> import tinygrad_seq as ts
     >>> cell, state = ts.nn.LSTMCell(3, 5), None
@@ -509,6 +511,7 @@ class GRU(_GRU, _Layer):
             each sequence's last step, and the other direction starts there.
     Raises:
         ValueError: where shapes do not fit, with the equation and the shapes put in.
+        TypeError: where the state is of another kind.
 
     >>> import tinygrad_seq as ts
     >>> gru = ts.nn.GRU(3, 5)
@@ -563,6 +566,7 @@ class GRUCell(_GRU, _Cell):
         x_t: (B, D); h: (B, H), zeros if not given.
     Raises:
         ValueError: where shapes do not fit, with the equation and the shapes put in.
+        TypeError: where the state is of another kind.
 
     >>> import tinygrad_seq as ts
     >>> cell, h = ts.nn.GRUCell(3, 5), None

@@ -5,27 +5,20 @@ Each runs as its equations, op by op, with gradients to any order; a kernel is w
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from .. import ops
-from ..core import Parameter, Tensor, equations, tensor
+from ..core import Parameter, Tensor, equations
 from ..ops import LSTMGates, LSTMState, LSTMStep, RNNState, lstm_gates, scan, sigmoid, tanh
 from . import init
 from .carried import note_carried
 from .layers import LayerNorm, Linear, new_parameter
 from .module import Module
-from .recurrent import RNNCell
+from .recurrent import RNNCell, initial_state
 
 
 def _parameter(bound: float, *shape: int) -> Parameter:
     p = new_parameter(*shape)
     init.uniform(p, -bound, bound)
     return p
-
-
-def _zeros(x: Tensor, hidden_size: int) -> Tensor:
-    """A state (B, H) before the first step of x."""
-    return tensor(np.zeros((len(x), hidden_size)), x.dtype, x.device)
 
 
 # -- peepholes
@@ -78,6 +71,7 @@ class PeepholeLSTM(Module):
         x: (B, T, D); state: LSTMState(h, c), zeros if not given; lengths: (B,) integers from 1 to T.
     Raises:
         ValueError: where shapes do not fit, with the equation and the shapes put in.
+        TypeError: where the state is of another kind.
 
     >>> import tinygrad_seq as ts
     >>> out, state = ts.nn.PeepholeLSTM(3, 5)(ts.tensor([[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]))
@@ -94,8 +88,7 @@ class PeepholeLSTM(Module):
         W, U, b = lstm_gates(self.W, "W"), lstm_gates(self.U, "U"), lstm_gates(self.b, "b")
         p = Peepholes(*ops.split(self.p, 3))
         note_carried(self, state)
-        if state is None:
-            state = LSTMState(_zeros(x, self.hidden_size), _zeros(x, self.hidden_size))
+        state = initial_state(self, LSTMState, state, x, (len(x), self.hidden_size), "B, H")
         symbols, last = scan(lambda x_t, s: peephole_step(x_t, s.h, s.c, W, U, b, p), state, x, lengths=lengths)
         return symbols.h_t, last
 
@@ -159,6 +152,7 @@ class LayerNormLSTM(Module):
         x: (B, T, D); state: LSTMState(h, c), zeros if not given; lengths: (B,) integers from 1 to T.
     Raises:
         ValueError: where shapes do not fit, with the equation and the shapes put in.
+        TypeError: where the state is of another kind.
 
     >>> import tinygrad_seq as ts
     >>> out, state = ts.nn.LayerNormLSTM(3, 5)(ts.tensor([[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]))
@@ -178,8 +172,7 @@ class LayerNormLSTM(Module):
 
     def forward(self, x: Tensor, state: LSTMState | None = None, lengths: Any = None) -> tuple[Tensor, LSTMState]:
         note_carried(self, state)
-        if state is None:
-            state = LSTMState(_zeros(x, self.hidden_size), _zeros(x, self.hidden_size))
+        state = initial_state(self, LSTMState, state, x, (len(x), self.hidden_size), "B, H")
         symbols, last = scan(self.step, state, x, lengths=lengths)
         return symbols.h_t, last
 
@@ -225,6 +218,7 @@ class ResidualRNN(Module):
         x: (B, T, D); h: (layers, B, H), zeros if not given; lengths: (B,) integers from 1 to T.
     Raises:
         ValueError: where shapes do not fit, with the equation and the shapes put in.
+        TypeError: where the state is of another kind.
 
     >>> import tinygrad_seq as ts
     >>> out, h_n = ts.nn.ResidualRNN(3, 5, num_layers=4)(ts.tensor([[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]))
@@ -239,9 +233,10 @@ class ResidualRNN(Module):
 
     def forward(self, x: Tensor, h: Tensor | None = None, lengths: Any = None) -> tuple[Tensor, Tensor]:
         note_carried(self, h)
+        (h,) = initial_state(self, RNNState, h, x, (self.num_layers, len(x), self.hidden_size), "layers, B, H")
         y, last = self.inputs(x), []
-        for k, cell in enumerate(self.cells):
-            y, h_n = self._layer(cell, y, _zeros(x, self.hidden_size) if h is None else h[k], lengths)
+        for cell, h_0 in zip(self.cells, ops.unstack(h, 0), strict=True):
+            y, h_n = self._layer(cell, y, h_0, lengths)
             last.append(h_n)
         return y, ops.stack(last, 0)
 

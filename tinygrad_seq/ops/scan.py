@@ -38,9 +38,9 @@ def scan(
     >>> symbols.s_t.tolist(), last.s.tolist()
     ([[[1.0], [3.0], [6.0]]], [[6.0]])
     """
-    T = xs.shape[1]
-    if T == 0:
+    if xs.ndim < 2 or xs.shape[1] == 0:
         raise ValueError(f"scan: expected at least one time step, got xs of shape {xs.shape}, (B, T, …)")
+    T = xs.shape[1]
     if lengths is not None:
         lengths = checked_lengths(lengths, xs)
     x = unstack(xs, 1)
@@ -64,7 +64,7 @@ def _along(runs: Any, symbol: Any) -> Any:
 
 def checked_lengths(lengths: Any, x: Any) -> Any:
     """Lengths as an array of integers on x's device, each from 1 to T."""
-    array = np.asarray(lengths) if isinstance(lengths, list | tuple) else value(lengths)
+    array = value(lengths) if hasattr(lengths, "dtype") else np.asarray(lengths)
     B, T = x.shape[:2]
     if array.shape != (B,) or array.dtype.kind not in "iu":
         raise ValueError(f"lengths: expected {B} integers, one for each sequence, got {array.dtype} {array.shape}")
