@@ -322,7 +322,7 @@ def test_every_intermediate_of_a_real_gpt(nano: tuple[GPT, Weights]) -> None:
         "k": k,
         "v": v,
         "qkv": np.concatenate([each.swapaxes(1, 2).reshape(3, 11, 48) for each in (q, k, v)], -1),
-        "att": np.stack([recorded[head].score.numpy() for head in range(3)], 1),
+        "att": recorded.score.numpy(),
         "attSm": recorded.alpha,
         "y": np.concatenate([head.numpy() for head in recorded.head], -1),
         "yProj": recorded.concat,
