@@ -114,7 +114,7 @@ class BERT(ts.nn.Module):
         """The BERT in a folder with `config.json` and `model.safetensors` as Hugging Face writes them.
 
         The file may hold heads too: `BERTForPreTraining.from_pretrained` reads them. Its two rates of dropout are one
-        here: that of what a layer adds.
+        here: that of what a layer adds. As every new module, it is in training mode: call `eval()` to use it as it is.
 
         Raises:
             FileNotFoundError: where one of the files is missing.

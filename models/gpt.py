@@ -118,7 +118,8 @@ class GPT(Autoregressive):
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> GPT:
         """The GPT-2 in a folder with `config.json` and `model.safetensors` as Hugging Face writes them.
 
-        Its three rates of dropout are one here: that of what a block adds.
+        Its three rates of dropout are one here: that of what a block adds. As every new module, it is in training
+        mode: call `eval()` to use it as it is.
 
         Raises:
             FileNotFoundError: where one of the files is missing.

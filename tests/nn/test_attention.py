@@ -168,6 +168,8 @@ def test_wrong_inputs_say_the_equation() -> None:
     with ts.no_grad(), pytest.raises(ValueError, match=rf"y = x Wᵀ \+ b with x \({B}, {S}, {D + 1}\)"):
         layer(x, cache=nn.KVCache())
     x = x[..., :D]
+    with ts.no_grad(), pytest.raises(ValueError, match=rf"expected queries or keys of shape \(B, T, {D}\)"):
+        layer(x[0], cache=nn.KVCache())
     with ts.no_grad(), pytest.raises(ValueError, match="with a cache, the values are of the same states as the keys"):
         layer(x, x, x * 2, cache=nn.KVCache())
     with pytest.raises(ValueError, match="0 <= dropout < 1, got 1"):
@@ -223,12 +225,26 @@ def test_a_cache_follows_a_beam() -> None:
         y = layer(more, causal=True, cache=cache).data
     whole = layer(ts.tensor(np.concatenate([x.data[rows], more.data], 1)), causal=True).data
     np.testing.assert_allclose(y, whole[:, -1:], rtol=1e-12)
+    with ts.no_grad(), pytest.raises(ValueError, match="it has seen 4 sequences, and now come 3"):
+        layer(x, causal=True, cache=cache)
+
+
+def test_an_encoder_s_states_follow_a_beam() -> None:
+    layer, x, memory = make(), some(3, 1, D), some(2, T, D)
+    rows, cache = np.array([1, 0, 1]), nn.KVCache()
+    with ts.no_grad():
+        layer(x[:2], memory, cache=cache)
+        cache.select(rows)
+        y = layer(x, memory, cache=cache).data
+    np.testing.assert_allclose(y, layer(x, memory[rows]).data, rtol=1e-12)
 
 
 def test_a_cache_keeps_no_graph_and_says_so() -> None:
     layer = make()
     with pytest.raises(RuntimeError, match=r"call the model within ts.no_grad\(\)"):
         layer(some(B, S, D), cache=nn.KVCache())
+    with pytest.raises(RuntimeError, match=r"call the model within ts.no_grad\(\)"):
+        layer(some(B, S, D), some(B, T, D), cache=nn.KVCache())
 
 
 def test_two_layers_have_their_own_parts_of_a_cache() -> None:

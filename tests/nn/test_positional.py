@@ -48,6 +48,10 @@ def test_a_start_goes_on_where_a_cache_ends(positions: nn.Module) -> None:
     np.testing.assert_array_equal(np.concatenate(parts, 1), positions(x).data)
     with pytest.raises(ValueError, match=r"there are 9 positions, but x \(1, 4, 4\) has 4 from position 6 on"):
         positions(x[:, :4], start=6)
+    with pytest.raises(ValueError, match="has 4 from position -2 on"):
+        positions(x[:, :4], start=-2)
+    with pytest.raises(ValueError, match=r"expected x \(B, T, 4\), got \(4,\)"):
+        positions(x[0, 0])
     with pytest.raises(ValueError, match=r"x \+ P with P \(9, 4\): expected x \(B, T, 4\), got \(1, 2, 5\)"):
         positions(ts.tensor(np.zeros((1, 2, 5), np.float32)))
 

@@ -252,6 +252,8 @@ def test_wrong_shapes_say_the_equation() -> None:
         ops.scaled_dot_product_attention(x, x[0, 0], x)
     with pytest.raises(ValueError, match="at least one key"):
         ops.scaled_dot_product_attention(x, x[:, :0], x[:, :0])
+    with pytest.raises(ValueError, match="at least one feature"):
+        ops.scaled_dot_product_attention(x[..., :0], x[..., :0], x)
     with pytest.raises(ValueError, match="0 <= dropout < 1, got 1"):
         ops.scaled_dot_product_attention(x, x, x, dropout=1.0)
 
@@ -276,6 +278,8 @@ def test_wrong_heads() -> None:
         ops.multi_head_attention(x, None, None, W, None, W_o, None, 3)
     with pytest.raises(ValueError, match=r"head_i = Attention\(Q W_i\^Q, .*Q \(2, 3, 5\).*expected Q \(2, 3, 4\)"):
         ops.multi_head_attention(ts.tensor(np.ones((2, 3, 5))), None, None, W, None, W_o, None, 2)
+    with pytest.raises(ValueError, match=r"Q \(3, 4\).*: Q has three axes"):  # no batch
+        ops.multi_head_attention(x[0], None, None, W, None, W_o, None, 2)
     with pytest.raises(ValueError, match=r"expected K \(2, 5, 4\)"):  # another batch
         ops.multi_head_attention(x, ts.tensor(np.ones((3, 5, 4))), None, W, None, W_o, None, 2)
     with pytest.raises(ValueError, match=r"expected b_in \(12,\)"):

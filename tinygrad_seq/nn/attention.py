@@ -169,7 +169,7 @@ class KVCache:
 
     def __init__(self) -> None:
         self._seen: dict[Module, _Buffer] = {}  # by attention layer
-        self._memory: dict[Module, Any] = {}  # of an encoder, for each layer that reads it
+        self._memory: dict[Module, tuple[Tensor, Tensor]] = {}  # of an encoder, for each layer that reads it
 
     def __len__(self) -> int:
         """How many tokens were seen."""
@@ -177,15 +177,13 @@ class KVCache:
 
     def extend(self, layer: Module, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Add a layer's newest keys and values (B, N, S, d); all of them until now, (B, N, T, d)."""
-        if k.requires_grad or v.requires_grad:
-            raise RuntimeError("a KVCache is for generation, and keeps no graph: call the model within ts.no_grad()")
-        buffer = self._seen.setdefault(layer, _Buffer())
+        buffer, (k, v) = self._seen.setdefault(layer, _Buffer()), _without_graph(k, v)
         return buffer.extend(k.data, v.data)
 
-    def once(self, layer: Module, make: Callable[[], Any]) -> Any:
+    def once(self, layer: Module, make: Callable[[], Any]) -> tuple[Tensor, Tensor]:
         """A layer's keys and values of an encoder's states, made at the first call."""
         if layer not in self._memory:
-            self._memory[layer] = make()
+            self._memory[layer] = _without_graph(*make())
         return self._memory[layer]
 
     def select(self, rows: Any) -> None:
@@ -200,6 +198,12 @@ class KVCache:
         self._memory = {layer: (k[rows], v[rows]) for layer, (k, v) in self._memory.items()}
 
 
+def _without_graph(k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    if k.requires_grad or v.requires_grad:
+        raise RuntimeError("a KVCache is for generation, and keeps no graph: call the model within ts.no_grad()")
+    return k, v
+
+
 class _Buffer:
     """Keys and values of one layer, with room for more: it doubles, so that a token costs its own copy alone."""
 
@@ -209,6 +213,11 @@ class _Buffer:
         self.v: Any = None
 
     def extend(self, k: Any, v: Any) -> tuple[Tensor, Tensor]:
+        if self.k is not None and len(self.k) != len(k):
+            raise ValueError(
+                f"KVCache: it has seen {len(self.k)} sequences, and now come {len(k)}: `select` rows first, or begin "
+                "with a new cache"
+            )
         end = self.length + k.shape[-2]
         self.k, self.v = (self._append(old, new, end) for old, new in ((self.k, k), (self.v, v)))
         self.length = end
@@ -323,6 +332,8 @@ class MultiheadAttention(Module):
     def _project(self, x: Tensor, first: int, end: int) -> tuple[Tensor, ...]:
         """Queries (0), keys (1), values (2), from `first` to before `end`: each (B, N, T, d)."""
         D = self.embed_dim
+        if x.ndim != 3:
+            raise ValueError(f"MultiheadAttention: expected queries or keys of shape (B, T, {D}), got {x.shape}")
         W = self.in_proj_weight[first * D : end * D]
         b = None if self.in_proj_bias is None else self.in_proj_bias[first * D : end * D]
         B, T, _ = x.shape

@@ -99,10 +99,11 @@ class LearnedPositions(Module):
 def _rows(positions: SinusoidalPositions | LearnedPositions, x: Tensor, start: int) -> Tensor:
     """The table's rows for x, (T, D)."""
     table = positions.table if isinstance(positions, SinusoidalPositions) else positions.weight
-    name, T = type(positions).__name__, x.shape[-2]
-    if x.shape[-1] != positions.d_model:
+    name = type(positions).__name__
+    if x.ndim < 2 or x.shape[-1] != positions.d_model:
         raise ValueError(f"{name}: x + P with P {table.shape}: expected x (B, T, {positions.d_model}), got {x.shape}")
-    if start + T > positions.max_len:
+    T = x.shape[-2]
+    if not 0 <= start <= positions.max_len - T:
         raise ValueError(
             f"{name}: there are {positions.max_len} positions, but x {x.shape} has {T} from position {start} on: "
             "make it with a larger max_len, or give shorter sequences"

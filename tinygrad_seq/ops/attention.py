@@ -264,8 +264,8 @@ def _leading_axes(q: Any, k: Any, v: Any) -> tuple[int, ...]:
         problem = f"a query and a key have the same length d_k, got {q.shape[-1]} and {k.shape[-1]}"
     elif k.shape[-2] != v.shape[-2]:
         problem = f"there is a value for each key, got {k.shape[-2]} keys and {v.shape[-2]} values"
-    elif not k.shape[-2]:
-        problem = "expected at least one key"
+    elif not k.shape[-2] or not k.shape[-1]:
+        problem = "expected at least one key, of at least one feature"
     else:
         try:
             return np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
@@ -459,7 +459,8 @@ def _check_heads(Q: Any, K: Any, V: Any, W_in: Any, b_in: Any, W_out: Any, b_out
     B, T = Q.shape[:1], (Q if K is None else K).shape[1:2]
     expected = {"Q": (*B, *Q.shape[1:2], D), "K": (*B, *T, D), "V": (*B, *T, D)}
     expected |= {"W_in": (3 * D, D), "b_in": (3 * D,), "W_out": (D, D), "b_out": (D,)}
-    problem = next((f"expected {name} {expected[name]}" for name in given if given[name].shape != expected[name]), None)
+    problem = next((f"{name} has three axes" for name in "QKV" if name in given and given[name].ndim != 3), None)
+    problem = problem or next((f"expected {n} {expected[n]}" for n in given if given[n].shape != expected[n]), None)
     if problem is None and (heads < 1 or D % heads):
         problem = f"D = {D} features do not fall into {heads} equal heads"
     if problem is None and not T[0]:
