@@ -84,6 +84,27 @@ def test_a_graph_that_grows_without_updates(monkeypatch: pytest.MonkeyPatch) -> 
         layer(X, state)
 
 
+def test_a_long_loop_in_one_forward_pass_is_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carried, "LONGEST", 5)
+
+    class Loop(ts.nn.Module):
+        def __init__(self) -> None:
+            self.cell = ts.nn.LSTMCell(4, 5)
+
+        def forward(self, x: ts.Tensor, state: Any = None) -> Any:
+            for x_t in ts.ops.unstack(x, 1):
+                state = self.cell(x_t, state)
+            return state
+
+    loop, x, state = Loop(), ts.tensor(np.ones((1, 20, 4), np.float32)), None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(5):
+            state = loop(x, state)
+    with pytest.warns(GraphGrowthWarning, match="'state.h' carries the graph of the last 5 calls"):
+        loop(x, state)
+
+
 def test_what_is_right_is_let_be() -> None:
     layer, other = ts.nn.LSTM(4, 5), ts.nn.LSTM(4, 5)
     with warnings.catch_warnings():

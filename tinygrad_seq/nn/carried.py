@@ -6,8 +6,9 @@ from types import FrameType
 from typing import Any
 
 from ..core.op import Op, Slot
+from ..core.state import Scope
 from ..core.state import state as running
-from ..core.tensor import Leaf
+from ..core.tensor import Leaf, _Writes
 from .module import Module
 
 LONGEST = 1000  # calls of a layer that a graph may reach back through; who means more has a reason, and one warning
@@ -36,13 +37,23 @@ def note_carried(layer: Module, state: Any) -> None:
             made_in = made_in.parent
         if made_in is None or scope is None:  # another layer's, as a decoder starts from its encoder's state
             continue
-        scope.carried = max(scope.carried, made_in.carried + 1)
-        written = [p.place.written < place.number for p in layer.parameters() if type(p.place) is Leaf]
-        if any(written):
+        within = _outermost(made_in) is _outermost(scope)  # one forward pass, whose loop may be as long as it wants
+        scope.carried = max(scope.carried, made_in.carried + (not within))
+        if place.number > _Writes.last and _written_since(layer, place):
             _warn(layer, state, field, part, "was made before the last update of the weights and still has its graph")
-        elif scope.carried == LONGEST:
+        elif scope.carried == LONGEST and not within:
             _warn(layer, state, field, part, f"carries the graph of the last {LONGEST:,} calls")
         return
+
+
+def _outermost(scope: Scope) -> Scope:
+    while scope.parent is not None:
+        scope = scope.parent
+    return scope
+
+
+def _written_since(layer: Module, place: Op | Slot) -> bool:
+    return any(p.place.written < place.number for p in layer.parameters() if type(p.place) is Leaf)
 
 
 def _parts(state: Any) -> list[tuple[str, Any]]:
