@@ -42,9 +42,8 @@ test-cupy: $(VENV_CUPY)/.installed-cupy
 bench: $(VENV)/.installed-bench
 	for file in benchmarks/*.py; do $(PY) $$file || exit 1; done
 
-# One thread, so that numbers compare: sums in another order round differently.
 experiments: $(VENV)/.installed-all
-	OPENBLAS_NUM_THREADS=1 $(PY) -m experiments
+	$(PY) -m experiments
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -151,7 +151,7 @@ def module(name: str) -> Any:
 
 
 def main(run: Callable[..., Outcome], about: str | None, name: str) -> None:
-    """The command line of an experiment: `python -m experiments.NAME [--quick] [--seed N] [--keep]`.
+    """The command line of an experiment: `python -m experiments.NAME [--quick] [--seed N] [--picture FILE] [--keep]`.
 
     Args:
         run: (quick, seed) -> Outcome; quick is the same on a smaller scale, for the tests.
@@ -162,24 +162,28 @@ def main(run: Callable[..., Outcome], about: str | None, name: str) -> None:
     )
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes, with thresholds to match")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="where to draw what it finds")
     parser.add_argument("--keep", action="store_true", help="keep the numbers and the picture that the docs show")
     options = parser.parse_args()
     if options.quick and options.keep:
         parser.error("the docs show the whole experiment: --keep without --quick")
-    sys.exit(0 if tried(run, name, quick=options.quick, seed=options.seed, kept=options.keep) else 1)
+    found, seconds = tried(run, name, quick=options.quick, seed=options.seed)
+    if options.picture:
+        save_picture(found.draw(), options.picture)
+    if options.keep:
+        keep(name, found, options.seed, seconds)
+    sys.exit(0 if all(claim.holds for claim in found.claims) else 1)
 
 
-def tried(run: Callable[..., Outcome], name: str, *, quick: bool = False, seed: int = 0, kept: bool = False) -> bool:
-    """Run an experiment, print its claims, keep what it found if asked: whether all claims hold."""
+def tried(run: Callable[..., Outcome], name: str, *, quick: bool = False, seed: int = 0) -> tuple[Outcome, float]:
+    """Run an experiment and print its claims: what it found, and the seconds it took."""
     start = time.process_time()  # of the processor: another program's work does not count
     found = run(quick=quick, seed=seed)
     seconds = time.process_time() - start
     for claim in found.claims:
         print(claim)
     print(f"{name}: {seconds:.0f} s, seed {seed}", flush=True)
-    if kept:
-        keep(name, found, seed, seconds)
-    return all(claim.holds for claim in found.claims)
+    return found, seconds
 
 
 def keep(name: str, found: Outcome, seed: int, seconds: float) -> None:
