@@ -22,7 +22,12 @@ seeds = st.integers(0, 2**32 - 1)
 sizes = st.integers(1, 5)
 # What both libraries are made with; of the two forms of GELU PyTorch's layers have the exact one by name.
 options = st.fixed_dictionaries(
-    {"activation": st.sampled_from(["relu", "gelu", "gelu_tanh"]), "norm_first": st.booleans(), "bias": st.booleans()}
+    {
+        "activation": st.sampled_from(["relu", "gelu", "gelu_tanh"]),
+        "norm_first": st.booleans(),
+        "layer_norm_eps": st.sampled_from([1e-5, 0.1]),
+        "bias": st.booleans(),
+    }
 )
 
 
