@@ -5,7 +5,8 @@
 Ten symbols out of eight, then T = 50 blanks, then: say the ten again. Whoever remembers nothing says blanks where
 blanks are due and guesses the rest, a mean loss of 10 log 8 / (T + 20). The gates of LSTM and GRU begin open for spans
 up to T: b_f, and the GRU's b_z, are logarithms of numbers drawn from 1 to T (Tallec and Ollivier, 2018). A tanh RNN has
-no such gate. All have the same width, batches, optimizer and clipping, and are judged on new sequences.
+no such gate, and a smaller learning rate, with which it is steady. All have the same width, batches, optimizer and
+clipping, and are judged on new sequences.
 """
 
 from __future__ import annotations

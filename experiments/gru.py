@@ -1,6 +1,6 @@
 """GRU and LSTM.
 
-"GRU: simplified LSTM with fewer parameters. Often performs comparably to LSTM with less computation."
+"Simplified LSTM with fewer parameters … Often performs comparably to LSTM with less computation."
 
 Language models that say the next character of English text (the language reference that comes with Python), each with
 one recurrent layer of the same width, trained with the same batches, optimizer, clipping and number of steps, and

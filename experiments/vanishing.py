@@ -1,6 +1,7 @@
 """Vanishing gradients.
 
-"If ∂h_t/∂h_{t-1} < 1 consistently → vanishing gradients. Sigmoid derivative: max 0.25. Tanh derivative: max 1.0."
+"If ∂h_t/∂h_{t-1} < 1 consistently → vanishing gradients … Sigmoid derivative: max 0.25. Tanh derivative: max 1.0.
+Repeated multiplication through many steps → exponential decay."
 
 Measured is how much ∏ ∂s_t/∂s_{t-1}, from a step far back to the last one, stretches a gradient at most: its largest
 singular value, s being all of a cell's state (h; for the LSTM h and c). Above, left: W_hh is orthogonal, which alone
