@@ -1,6 +1,6 @@
 """The Transformer (Vaswani et al., 2017): layers of attention and a small network, encoder, decoder, and both."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import ops
 from ..core import Tensor
@@ -12,7 +12,61 @@ from .module import Module
 ACTIVATIONS = {"relu": ops.relu, "gelu": ops.gelu, "gelu_tanh": lambda x: ops.gelu(x, "tanh")}
 
 
-class TransformerEncoderLayer(Module):
+class _Layer(Module):
+    """What layers of encoder and decoder share: their parts, the network, and what it takes to make one more."""
+
+    reads_memory: ClassVar[bool]
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        *,
+        dropout: float = 0.1,
+        activation: str = "relu",
+        norm_first: bool = False,
+        layer_norm_eps: float = 1e-5,
+        bias: bool = True,
+    ) -> None:
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"{type(self).__name__}: activation is one of {list(ACTIVATIONS)}, got {activation!r}")
+        self.sizes = d_model, nhead, dim_feedforward
+        self.options: dict[str, Any] = {
+            "dropout": dropout,
+            "activation": activation,
+            "norm_first": norm_first,
+            "layer_norm_eps": layer_norm_eps,
+            "bias": bias,
+        }
+        self.activation, self.norm_first = activation, norm_first
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout=dropout, bias=bias)
+        if self.reads_memory:
+            self.multihead_attn = MultiheadAttention(d_model, nhead, dropout=dropout, bias=bias)
+        self.linear1 = Linear(d_model, dim_feedforward, bias=bias)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias=bias)
+        self.norm1 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias)
+        self.norm2 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias)
+        if self.reads_memory:
+            self.norm3 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias)
+
+    def alike(self, n: int) -> list[Any]:
+        """n layers like this one, each with weights of its own."""
+        if n < 1:
+            raise ValueError(f"a Transformer has at least one layer, got num_layers = {n}")
+        return [type(self)(*self.sizes, **self.options) for _ in range(n)]
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """The network, the same for each position."""
+        hidden = self.dropout(ACTIVATIONS[self.activation](self.linear1(x)))
+        return self.dropout(self.linear2(hidden))
+
+    def extra_repr(self) -> str:
+        return f"{', '.join(map(str, self.sizes))}, {self.activation}" + (", norm_first" if self.norm_first else "")
+
+
+class TransformerEncoderLayer(_Layer):
     """Self-attention and a network for each position, each added to its input.
 
         x = norm1(x + self_attn(x))                         norm_first: x = x + self_attn(norm1(x))
@@ -39,34 +93,7 @@ class TransformerEncoderLayer(Module):
     (1, 3, 4)
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        *,
-        dropout: float = 0.1,
-        activation: str = "relu",
-        norm_first: bool = False,
-        layer_norm_eps: float = 1e-5,
-        bias: bool = True,
-    ) -> None:
-        _check_activation(self, activation)
-        self.sizes = d_model, nhead, dim_feedforward
-        self.options: dict[str, Any] = {
-            "dropout": dropout,
-            "activation": activation,
-            "norm_first": norm_first,
-            "layer_norm_eps": layer_norm_eps,
-            "bias": bias,
-        }
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout=dropout, bias=bias)
-        self.linear1 = Linear(d_model, dim_feedforward, bias=bias)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias=bias)
-        self.norm1 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias)
-        self.norm2 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias)
-        self.activation, self.norm_first = activation, norm_first
+    reads_memory = False
 
     def forward(self, x: Tensor, mask: Any = None, *, causal: bool = False, cache: KVCache | None = None) -> Tensor:
         def attend(x: Tensor) -> Tensor:
@@ -74,15 +101,12 @@ class TransformerEncoderLayer(Module):
 
         if self.norm_first:
             x = x + attend(self.norm1(x))
-            return x + _feed_forward(self, self.norm2(x))
+            return x + self.feed_forward(self.norm2(x))
         x = self.norm1(x + attend(x))
-        return self.norm2(x + _feed_forward(self, x))
-
-    def extra_repr(self) -> str:
-        return _describe(self)
+        return self.norm2(x + self.feed_forward(x))
 
 
-class TransformerDecoderLayer(Module):
+class TransformerDecoderLayer(_Layer):
     """Self-attention, attention over an encoder's states (the memory), and a network, each added to its input.
 
         x = norm1(x + self_attn(x))
@@ -110,36 +134,7 @@ class TransformerDecoderLayer(Module):
     (1, 3, 4)
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        *,
-        dropout: float = 0.1,
-        activation: str = "relu",
-        norm_first: bool = False,
-        layer_norm_eps: float = 1e-5,
-        bias: bool = True,
-    ) -> None:
-        _check_activation(self, activation)
-        self.sizes = d_model, nhead, dim_feedforward
-        self.options: dict[str, Any] = {
-            "dropout": dropout,
-            "activation": activation,
-            "norm_first": norm_first,
-            "layer_norm_eps": layer_norm_eps,
-            "bias": bias,
-        }
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout=dropout, bias=bias)
-        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout=dropout, bias=bias)
-        self.linear1 = Linear(d_model, dim_feedforward, bias=bias)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias=bias)
-        self.norm1 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias)
-        self.norm2 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias)
-        self.norm3 = LayerNorm(d_model, eps=layer_norm_eps, bias=bias)
-        self.activation, self.norm_first = activation, norm_first
+    reads_memory = True
 
     def forward(
         self,
@@ -160,38 +155,10 @@ class TransformerDecoderLayer(Module):
         if self.norm_first:
             x = x + attend(self.norm1(x))
             x = x + read(self.norm2(x))
-            return x + _feed_forward(self, self.norm3(x))
+            return x + self.feed_forward(self.norm3(x))
         x = self.norm1(x + attend(x))
         x = self.norm2(x + read(x))
-        return self.norm3(x + _feed_forward(self, x))
-
-    def extra_repr(self) -> str:
-        return _describe(self)
-
-
-Layer = TransformerEncoderLayer | TransformerDecoderLayer
-
-
-def _check_activation(layer: Layer, activation: str) -> None:
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"{type(layer).__name__}: activation is one of {list(ACTIVATIONS)}, got {activation!r}")
-
-
-def _feed_forward(layer: Layer, x: Tensor) -> Tensor:
-    """The network of a layer, the same for each position."""
-    hidden = layer.dropout(ACTIVATIONS[layer.activation](layer.linear1(x)))
-    return layer.dropout(layer.linear2(hidden))
-
-
-def _describe(layer: Layer) -> str:
-    return f"{', '.join(map(str, layer.sizes))}, {layer.activation}" + (", norm_first" if layer.norm_first else "")
-
-
-def _alike(layer: Layer, n: int) -> list[Any]:
-    """n layers like this one, each with weights of its own."""
-    if n < 1:
-        raise ValueError(f"a Transformer has at least one layer, got num_layers = {n}")
-    return [type(layer)(*layer.sizes, **layer.options) for _ in range(n)]
+        return self.norm3(x + self.feed_forward(x))
 
 
 class TransformerEncoder(Module):
@@ -213,7 +180,7 @@ class TransformerEncoder(Module):
     """
 
     def __init__(self, encoder_layer: TransformerEncoderLayer, num_layers: int, norm: Module | None = None) -> None:
-        self.layers = _alike(encoder_layer, num_layers)
+        self.layers = encoder_layer.alike(num_layers)
         self.norm = norm
 
     def forward(self, x: Tensor, mask: Any = None, *, causal: bool = False, cache: KVCache | None = None) -> Tensor:
@@ -242,7 +209,7 @@ class TransformerDecoder(Module):
     """
 
     def __init__(self, decoder_layer: TransformerDecoderLayer, num_layers: int, norm: Module | None = None) -> None:
-        self.layers = _alike(decoder_layer, num_layers)
+        self.layers = decoder_layer.alike(num_layers)
         self.norm = norm
 
     def forward(
