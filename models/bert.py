@@ -244,7 +244,7 @@ _FIXED = {  # settings that this BERT has no other value for
 
 def _read_config(folder: str | os.PathLike[str]) -> BERTConfig:
     sizes = [field.name for field in fields(BERTConfig) if field.name != "dropout"]  # the same names there
-    found = read_config(folder, "bert", sizes, _FIXED)
+    found = read_config(folder, "bert", sizes, "hidden_dropout_prob", _FIXED)
     return BERTConfig(**{name: found[name] for name in sizes}, dropout=found.get("hidden_dropout_prob", 0.1))
 
 

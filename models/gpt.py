@@ -127,7 +127,7 @@ class GPT(Autoregressive):
                 message lists each that is missing, unexpected or of another shape.
         """
         sizes = ("vocab_size", "n_positions", "n_layer", "n_head", "n_embd")
-        found = read_config(folder, "gpt2", sizes, _FIXED)
+        found = read_config(folder, "gpt2", sizes, "resid_pdrop", _FIXED)
         config = GPTConfig(
             vocab_size=found["vocab_size"],
             block_size=found["n_positions"],

@@ -31,7 +31,7 @@ class Format(NamedTuple):
 
 
 def read_config(
-    folder: str | os.PathLike[str], kind: str, sizes: Sequence[str], fixed: Mapping[str, Any]
+    folder: str | os.PathLike[str], kind: str, sizes: Sequence[str], dropout: str, fixed: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The config.json of a model.
 
@@ -39,10 +39,11 @@ def read_config(
         folder: where it lies.
         kind: what it must say under "model_type".
         sizes: names that must be there, of positive integers.
+        dropout: the name of a probability, which may be there.
         fixed: settings that the model here has no other value for; one that config.json leaves out is that value.
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no JSON, of another kind, lacks a size, or has another setting.
+        ValueError: it is no JSON, of another kind, lacks a size, or has a setting that the model cannot have.
     """
     file = Path(folder) / "config.json"
     if not file.is_file():
@@ -57,8 +58,11 @@ def read_config(
     wrong = [
         f"{name}: expected a positive integer, got {config.get(name)!r:.80}"
         for name in sizes
-        if not isinstance(config.get(name), int) or config[name] < 1
+        if type(config.get(name)) is not int or config[name] < 1  # True is an int too
     ]
+    p = config.get(dropout, 0)
+    if type(p) not in (int, float) or not 0 <= p < 1:
+        wrong.append(f"{dropout}: expected a probability from 0 to below 1, got {p!r:.80}")
     wrong += [
         f"{name}: expected {v!r}, got {config[name]!r:.80}" for name, v in fixed.items() if config.get(name, v) != v
     ]

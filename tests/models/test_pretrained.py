@@ -169,6 +169,9 @@ def test_all_that_is_wrong_is_listed_at_once(tmp_path: Path) -> None:
         ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx: expected False, got True"),
         ({"n_layer": "left out"}, "n_layer: expected a positive integer, got None"),
         ({"n_embd": 0}, "n_embd: expected a positive integer, got 0"),
+        ({"n_head": True}, "n_head: expected a positive integer, got True"),
+        ({"resid_pdrop": 1.0}, "resid_pdrop: expected a probability from 0 to below 1, got 1.0"),
+        ({"resid_pdrop": None}, "resid_pdrop: expected a probability from 0 to below 1, got None"),
         ({"n_inner": 99}, None),  # not read: the shapes of the weights say it
         ({"n_layer": 3}, r"missing: h.2.ln_1.weight \(8,\)"),
         ({"n_layer": 1}, r"unexpected: h.1.ln_1.weight \(8,\)"),
