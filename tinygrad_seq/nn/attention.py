@@ -255,8 +255,8 @@ class MultiheadAttention(Module):
     Calling it:
         key: the query, if not given; value: the key, if not given.
         mask: bool, True = may attend (PyTorch's mean the opposite), broadcast to (B, N, S, T); (S, T) is one. For
-            padded sequences, with a mask of keys (B, T): mask[:, None, None, :]. Where a query sees nothing, all
-            heads are 0.
+            padded sequences, with a mask of keys (B, T): mask[:, None, None, :]; with one for each sequence,
+            (B, S, T): mask[:, None]. Where a query sees nothing, all heads are 0.
         causal: a query sees no key from its future; the last query and the last key are of the same time.
         cache: a `KVCache`: the query is what comes after the tokens in it. Keys that are given are those of an
             encoder, and are projected once.
