@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import tinygrad_seq.testing as testing
 
     from . import data, train, viz
-    from .viz import graph
+    from .viz import graph, graph_diff
 
 __version__ = "0.1.0"
 
@@ -24,6 +24,7 @@ __all__ = [
     "equations",
     "grad",
     "graph",
+    "graph_diff",
     "models",
     "nn",
     "no_grad",
@@ -40,8 +41,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Parts that not everyone needs are imported when they are first named."""
-    if name == "graph":
-        return importlib.import_module(".viz", __name__).graph
+    if name in ("graph", "graph_diff"):
+        return getattr(importlib.import_module(".viz", __name__), name)
     if name in ("data", "models", "testing", "train", "viz"):
         try:
             return importlib.import_module(f".{name}", __name__)

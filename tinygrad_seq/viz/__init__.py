@@ -1,6 +1,7 @@
 """Pictures: of graphs, of losses, and a page that shows them."""
 
 from .build import graph
+from .diff import graph_diff
 from .equations import Sizes, equation_graph, equations
 from .page import Picture, Sample, Table, Text, page
 from .plots import loss_curve
@@ -25,6 +26,7 @@ __all__ = [
     "fold_steps",
     "fold_to",
     "graph",
+    "graph_diff",
     "loss_curve",
     "page",
 ]

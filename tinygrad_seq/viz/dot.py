@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import names
-from .style import EDGE, FONT, PARTS, SIZES, STYLES, is_round, lines, node_size
+from .style import EDGE, FONT, SIZES, STYLES, edge_look, is_round, lines, look, node_size, part_look
 from .value import Edge, Graph, Node, outline
 
 
@@ -25,12 +25,13 @@ def dot(graph: Graph, drawing: bool = True) -> str:
         elif isinstance(item, Node):
             out.append(f"{indent}{_node(item)}")
         else:
-            style = PARTS[item.kind]
+            frame = part_look(item)
+            style = "rounded,filled,dashed" if frame.dashed else "rounded,filled"
             out += [
                 f"{indent}subgraph cluster_{item.id} {{",
                 f"{indent}  graph [label={quoted(item.label)}, tooltip={quoted(item.note or item.label)}, "
-                f'fontsize={SIZES.part}, labeljust=l, style="{style.style}", color="{style.line}", '
-                f'fillcolor="{style.fill}", margin=10]',
+                f'fontsize={SIZES.part}, labeljust=l, style="{style}", color="{frame.line}", '
+                f'fillcolor="{frame.fill}", margin=10' + (", penwidth=2.5" if frame.heavy else "") + "]",
             ]
     out += [f"  {_edge(edge, drawing)}" for edge in graph.edges]
     return "\n".join([*out, "}"]) + "\n"
@@ -64,7 +65,8 @@ def tooltip(node: Node) -> str:
 
 
 def _heading(graph: Graph) -> str:
-    text = "\n".join(line for line in (graph.title, graph.note) if line)
+    legend = [f"{side} {words}" for side, words in graph.legend.items()]
+    text = "\n".join(line for line in (graph.title, graph.note, *legend) if line)
     return f", label={quoted(text)}, tooltip={quoted(text)}" if text else ""
 
 
@@ -72,18 +74,22 @@ def _node(node: Node) -> str:
     style = STYLES[node.kind]
     width, height = node_size(node)
     more = ", peripheries=2" if style.double else ""
-    fill, line, pen = style.fill, style.line, 1.0
-    if node.output:
-        fill, line, pen = STYLES["output"].fill, STYLES["output"].line, 2.5
+    drawn = look(node)
+    corners = [word for word in style.style.split(",") if word != "dashed"] + ["dashed"] * drawn.dashed
     shape = "circle" if is_round(node) else style.shape
     return (
         f"{node.id} [label={quoted(chr(10).join(lines(node)))}, tooltip={quoted(tooltip(node))}, "
-        f'shape={shape}, style="{style.style}", fillcolor="{fill}", color="{line}", penwidth={pen:g}, '
+        f'shape={shape}, style="{",".join(corners)}", fillcolor="{drawn.fill}", color="{drawn.line}", '
+        f"penwidth={2.5 if drawn.heavy else 1:g}, "
         f"width={width:g}, height={height:g}{more}]"
     )
 
 
 def _edge(edge: Edge, drawing: bool) -> str:
     # We draw labels on white, and a little away from the line.
-    label = f" [label={quoted(edge.label if drawing else f' {edge.label} ')}]" if edge.label else ""
-    return f"{edge.source} -> {edge.target}{label}"
+    more = [f"label={quoted(edge.label if drawing else f' {edge.label} ')}"] if edge.label else []
+    line = edge_look(edge)
+    more += [f'color="{line.line}"'] if edge.side in ("-", "+") else []
+    more += ["style=dashed"] if line.dashed else []
+    more += ["penwidth=2"] if line.heavy else []
+    return f"{edge.source} -> {edge.target}" + (f" [{', '.join(more)}]" if more else "")

@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 from . import render
 from .dot import dot, tooltip
 from .layout import Box, Curve, Point, layout
-from .style import EDGE, PARTS, SIZES, STYLES, is_round, lines, node_size, text_width
+from .style import EDGE, SIDES, SIZES, STYLES, Look, edge_look, is_round, lines, look, node_size, part_look, text_width
 from .value import Graph, Node
 
 MARGIN = 8.0
+SWATCH = 26.0  # the width of a box in the legend
 FAMILY = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₊₋", "0123456789aehijklmnoprstuvx+−", strict=True))
 MARKS = re.compile(
@@ -111,13 +112,19 @@ def scene(graph: Graph) -> Scene:
     place = layout(graph)
     heading = [(graph.title, SIZES.title, "#1A1A1A")] if graph.title else []
     heading += [(graph.note, SIZES.edge, "#555555")] if graph.note else []
-    wide = max([place.width, *(text_width(text, size) for text, size, _ in heading)]) + 2 * MARGIN
+    legend_width = max((text_width(text, SIZES.label) for text in graph.legend.values()), default=0.0) + SWATCH + 8
+    wide = max([place.width, legend_width, *(text_width(text, size) for text, size, _ in heading)]) + 2 * MARGIN
     groups: list[Group] = []
     y = MARGIN
     words: list[Shape | Words] = []
     for text, size, color in heading:
         y += size * 1.25
         words.append(Words(wide / 2, y - size * 0.2, text, size, color))
+    for side, text in graph.legend.items():
+        y += SIZES.label * 1.5
+        left = (wide - legend_width) / 2
+        words.append(_swatch(Box(left + SWATCH / 2, y - 7, SWATCH, 12), side))
+        words.append(Words(left + SWATCH + 8, y - 3, text, SIZES.label * 0.85, SIDES[side].line, "start"))
     if words:
         groups.append(Group("heading", "heading", "", words))
         y += 6
@@ -131,16 +138,17 @@ def scene(graph: Graph) -> Scene:
 
     front: list[Shape | Words] = []  # what no line may cross
     for part in graph.parts:
-        box, style = moved_box(place.parts[part.id]), PARTS[part.kind]
+        box, style = moved_box(place.parts[part.id]), part_look(part)
         # Smaller than the room that it was given: it is bold, and its font may be wider than Graphviz thought.
         corner = (box.x - box.width / 2 + 9, box.y - box.height / 2 + 18)
         front.append(Words(*corner, part.label, SIZES.part * 0.8, "#444444", "start", True, True))
-        frame = _rectangle(box, 8, style.fill, style.line, 1.0, "dashed" in style.style)
+        frame = _rectangle(box, 8, style.fill, style.line, 2.0 if style.heavy else 1.0, style.dashed)
         groups.append(Group("part", part.id, part.note or part.label, [frame]))
-    for k, (curves, _) in enumerate(place.edges):
+    for k, (edge, (curves, _)) in enumerate(zip(graph.edges, place.edges, strict=True)):
         items: list[Shape | Words] = []
         for curve in curves:
-            items += _arrow(Curve([moved(p) for p in curve.points], curve.head and moved(curve.head)))
+            whole = Curve([moved(p) for p in curve.points], curve.head and moved(curve.head))
+            items += _arrow(whole, edge_look(edge))
         groups.append(Group("edge", f"e{k}", "", items))
     for node in graph.nodes:
         groups.append(Group("node", node.id, tooltip(node), _box(node, moved_box(place.nodes[node.id]))))
@@ -155,9 +163,8 @@ def scene(graph: Graph) -> Scene:
 
 def _box(node: Node, box: Box) -> list[Shape | Words]:
     style = STYLES[node.kind]
-    fill, line, pen = style.fill, style.line, 1.2
-    if node.output:
-        fill, line, pen = STYLES["output"].fill, STYLES["output"].line, 2.4
+    fill, line, dashed, heavy = look(node)
+    pen = 2.4 if heavy else 1.2
     corner = 9.0 if "rounded" in style.style else 0.0
     items: list[Shape | Words] = []
     box = Box(box.x, box.y, *(72 * size for size in node_size(node)))  # Graphviz counts the second border in
@@ -165,9 +172,9 @@ def _box(node: Node, box: Box) -> list[Shape | Words]:
         outer = Box(box.x, box.y, box.width + 8, box.height + 8)
         items.append(_rectangle(outer, corner + 3, "#FFFFFF", line, pen))
     if style.shape == "ellipse" or is_round(node):
-        items.append(_ellipse(box, fill, line, pen))
+        items.append(_ellipse(box, fill, line, pen, dashed))
     else:
-        items.append(_rectangle(box, corner, fill, line, pen, "dashed" in style.style))
+        items.append(_rectangle(box, corner, fill, line, pen, dashed))
     shown = lines(node)
     if len(shown) == 1:
         items.append(Words(box.x, box.y + SIZES.label * 0.35, shown[0], SIZES.label, "#111111"))
@@ -194,7 +201,7 @@ def _rectangle(box: Box, r: float, fill: str, line: str, width: float, dashed: b
     return Shape(path, fill, line, width, dashed)
 
 
-def _ellipse(box: Box, fill: str, line: str, width: float) -> Shape:
+def _ellipse(box: Box, fill: str, line: str, width: float, dashed: bool) -> Shape:
     x, y, a, b = box.x, box.y, box.width / 2, box.height / 2
     p, q = a * 0.5523, b * 0.5523
     path = [
@@ -202,13 +209,19 @@ def _ellipse(box: Box, fill: str, line: str, width: float) -> Shape:
         ("C", [(x + p, y - b), (x + a, y - q), (x + a, y)]), ("C", [(x + a, y + q), (x + p, y + b), (x, y + b)]),
         ("C", [(x - p, y + b), (x - a, y + q), (x - a, y)]), ("Z", []),
     ]  # fmt: skip
-    return Shape(path, fill, line, width)
+    return Shape(path, fill, line, width, dashed)
 
 
-def _arrow(curve: Curve) -> list[Shape | Words]:
+def _swatch(box: Box, side: str) -> Shape:
+    """A small box of the legend."""
+    fill, line, dashed, heavy = look(Node("", "op", "", side=side))
+    return _rectangle(box, 3, fill, line, 2.4 if heavy else 1.2, dashed)
+
+
+def _arrow(curve: Curve, style: Look) -> list[Shape | Words]:
     points = curve.points
     path = [("M", points[:1])] + [("C", points[k : k + 3]) for k in range(1, len(points) - 2, 3)]
-    items: list[Shape | Words] = [Shape(path, "none", EDGE.line, 1.1)]
+    items: list[Shape | Words] = [Shape(path, "none", style.line, 1.8 if style.heavy else 1.1, style.dashed)]
     if curve.head is not None:
         (x, y), (hx, hy) = points[-1], curve.head
         length = math.hypot(hx - x, hy - y) or 1.0
@@ -216,8 +229,8 @@ def _arrow(curve: Curve) -> list[Shape | Words]:
         items.append(
             Shape(
                 [("M", [(hx, hy)]), ("L", [(x + nx, y + ny)]), ("L", [(x - nx, y - ny)]), ("Z", [])],
-                EDGE.line,
-                EDGE.line,
+                style.line,
+                style.line,
                 0.6,
             )
         )

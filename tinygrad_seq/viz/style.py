@@ -6,7 +6,7 @@ import unicodedata
 from typing import NamedTuple
 
 from . import names
-from .value import Node
+from .value import Edge, Node, Part
 
 FONT = "Helvetica"
 
@@ -46,6 +46,12 @@ STYLES = {
     "fold": Style("#F7F7F7", "#777777", "box", "rounded,filled,dashed"),
     "output": Style("#D3EFE3", "#006B4C"),
 }
+# In a picture of two graphs; - is dashed and + is heavy, for those who print it.
+SIDES = {
+    "-": Style("#FBE3D3", "#B84A00"),
+    "+": Style("#D3E8F7", "#0063A3"),
+    "=": Style("#FFFFFF", "#8A8A8A"),
+}
 PARTS = {
     "module": Style("#F8F8F6", "#A9A9A0", style="rounded,filled"),
     "equations": Style("#FFFFFF", "#33658A", style="rounded,filled,dashed"),
@@ -53,6 +59,39 @@ PARTS = {
     "named": Style("#FFFFFF", "#A9A9A0", style="rounded,filled"),
     "opened": Style("#EEF5FB", "#0B4F80", style="rounded,filled"),
 }
+
+
+class Look(NamedTuple):
+    """How one thing is drawn."""
+
+    fill: str
+    line: str
+    dashed: bool = False
+    heavy: bool = False
+
+
+def look(node: Node) -> Look:
+    """The colours and the outline of a box: those of its kind, of an output, or of the graph that alone has it."""
+    dashed = "dashed" in STYLES[node.kind].style
+    if node.side:
+        style = SIDES[node.side]
+        return Look(style.fill, style.line, node.side == "-" or (dashed and node.side == "="), node.side == "+")
+    style = STYLES["output" if node.output else node.kind]
+    return Look(style.fill, style.line, dashed, node.output)
+
+
+def edge_look(edge: Edge) -> Look:
+    """The line of an arrow."""
+    line = SIDES[edge.side].line if edge.side in ("-", "+") else EDGE.line
+    return Look("none", line, edge.side == "-", edge.side == "+")
+
+
+def part_look(part: Part) -> Look:
+    """The colours and the outline of a frame."""
+    style = PARTS[part.kind]
+    if part.side in ("-", "+"):
+        return Look(style.fill, SIDES[part.side].line, part.side == "-", part.side == "+")
+    return Look(style.fill, style.line, "dashed" in style.style)
 
 
 def lines(node: Node) -> list[str]:

@@ -7,17 +7,21 @@ from .value import Graph, Node, Part, outline
 
 
 def text(graph: Graph) -> str:
-    """Each value with the numbers of those it was made from."""
+    """Each value with the numbers of those it was made from; of two graphs, lines and numbers have a - or a + where
+    only the first or the second has them."""
     shown = [(depth, item) for depth, item in outline(graph) if item is not None]
     numbers = {node.id: str(k) for k, node in enumerate(item for _, item in shown if isinstance(item, Node))}
     sources: dict[str, list[str]] = {}
     for edge in graph.edges:
-        sources.setdefault(edge.target, []).append(numbers[edge.source])
+        sources.setdefault(edge.target, []).append(edge.side.strip("=") + numbers[edge.source])
     wide = len(str(len(graph.nodes) - 1))
     rows = [_row(depth, item, numbers, sources, wide) for depth, item in shown]
     column = min(max((len(left) for left, right in rows if right), default=0), 60)
     out = [f"{left:<{column}}  {right}".rstrip() for left, right in rows]
-    return "\n".join([*(line for line in (graph.title, graph.note) if line), *out])
+    if graph.sides:
+        out = [f"{item.side if item.side != '=' else ' '} {row}" for (_, item), row in zip(shown, out, strict=True)]
+    legend = [f"{side} {words}" for side, words in graph.legend.items()]
+    return "\n".join([*(line for line in (graph.title, graph.note) if line), *legend, *out])
 
 
 def _row(

@@ -29,6 +29,7 @@ class Node:
     equation: str = ""  # "f_t = σ(W_f x_t + U_f h_{t-1} + b_f)"
     output: bool = False  # one of the values that the picture was asked for
     count: int = 1  # how many boxes it stands for; more than one where boxes were folded
+    side: str = ""  # in a picture of two graphs: "-" only in the first, "+" only in the second, "=" in both
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Edge:
     source: str
     target: str
     label: str = ""
+    side: str = ""  # as a Node's
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Part:
     kind: str  # "module", "equations", "step" (its label has a number), "opened" or "named"
     parent: str | None = None
     note: str = ""  # where it stands in the source, for a tooltip
+    side: str = ""  # as a Node's
 
 
 class Size(NamedTuple):
@@ -77,6 +80,16 @@ class Graph:
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
     parts: tuple[Part, ...]
+    sides: tuple[str, ...] = ()  # what the two graphs are called, in a picture of both: `graph_diff`
+
+    @property
+    def legend(self) -> dict[str, str]:
+        """What the sides of a picture of two graphs mean; empty for a picture of one."""
+        used = {thing.side for things in (self.nodes, self.edges) for thing in things}
+        return {
+            side: f"only in {name}" + ("" if side in used else ": nothing")
+            for side, name in zip("-+", self.sides, strict=False)
+        }
 
     @property
     def size(self) -> Size:
@@ -229,10 +242,12 @@ def fold(graph: Graph, groups: Iterable[tuple[Iterable[str], str, str | None]]) 
         boxes.append((label, part))
     counts = [0] * len(boxes)
     outputs = [False] * len(boxes)
+    sides: list[set[str]] = [set() for _ in boxes]
     for node in graph.nodes:
         if node.id in of:
             counts[of[node.id]] += node.count
             outputs[of[node.id]] |= node.output
+            sides[of[node.id]].add(node.side)
     nodes: list[Node] = []
     new: dict[str, str] = {}
     place: dict[int, str] = {}
@@ -245,26 +260,27 @@ def fold(graph: Graph, groups: Iterable[tuple[Iterable[str], str, str | None]]) 
         if k >= 0:
             place[k] = name
             label, part = boxes[k]
-            nodes.append(Node(name, "fold", label, part=part, output=outputs[k], count=counts[k]))
+            side = sides[k].pop() if len(sides[k]) == 1 else "="
+            nodes.append(Node(name, "fold", label, part=part, output=outputs[k], count=counts[k], side=side))
         else:
             nodes.append(replace(node, id=name))
-    edges: dict[tuple[str, str], str] = {}
+    edges: dict[tuple[str, str, str], str] = {}
     kept: list[Edge] = []
     folded = set(place.values())
     for edge in graph.edges:
         source, target = new[edge.source], new[edge.target]
         if source not in folded and target not in folded:
-            kept.append(Edge(source, target, edge.label))
+            kept.append(replace(edge, source=source, target=target))
             continue
         if source == target:
             continue
         # Many arrows become one: it keeps a label that all of them share.
-        before = edges.get((source, target))
-        edges[source, target] = edge.label if before is None or before == edge.label else ""
-    kept += [Edge(source, target, label) for (source, target), label in edges.items()]
+        before = edges.get((source, target, edge.side))
+        edges[source, target, edge.side] = edge.label if before is None or before == edge.label else ""
+    kept += [Edge(source, target, label, side) for (source, target, side), label in edges.items()]
     order = {node.id: k for k, node in enumerate(nodes)}
     kept.sort(key=lambda edge: order[edge.target])
-    return without_empty_parts(Graph(graph.title, tuple(nodes), tuple(kept), graph.parts))
+    return without_empty_parts(replace(graph, nodes=tuple(nodes), edges=tuple(kept)))
 
 
 def without_empty_parts(graph: Graph) -> Graph:
@@ -278,11 +294,10 @@ def without_empty_parts(graph: Graph) -> Graph:
             name = parents[name]  # type: ignore[index]
     kept = [part for part in graph.parts if part.id in used]
     new: dict[str | None, str | None] = {None: None} | {part.id: f"p{k}" for k, part in enumerate(kept)}
-    return Graph(
-        graph.title,
-        tuple(replace(node, part=new[node.part]) for node in graph.nodes),
-        graph.edges,
-        tuple(replace(part, id=new[part.id] or "", parent=new[part.parent]) for part in kept),
+    return replace(
+        graph,
+        nodes=tuple(replace(node, part=new[node.part]) for node in graph.nodes),
+        parts=tuple(replace(part, id=new[part.id] or "", parent=new[part.parent]) for part in kept),
     )
 
 

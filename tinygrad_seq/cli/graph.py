@@ -1,0 +1,145 @@
+"""`tinygrad-seq graph`: the picture of a model of ours, small enough to look at, or of what a user's function returns."""
+
+import builtins
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import models
+from ..nn import Module
+from ..viz import Graph
+from ..viz.build import build
+from ..viz.names import plain
+
+# Two sequences of symbols, the second one shorter; the pictures show these names.
+TOKENS = np.array([[4, 1, 6, 2], [3, 5, 0, 0]])
+LENGTHS = np.array([4, 2])
+
+
+def _attention_decoder() -> Any:
+    model = models.AttentionDecoder(models.AttentionDecoderConfig(7, 7, embedding_size=3, hidden_size=4))
+    source, target, source_lengths = TOKENS, TOKENS[:, :2], LENGTHS
+    return model(source, target, source_lengths)
+
+
+def _bert() -> Any:
+    model = models.BERT(_BERT)
+    ids, lengths = TOKENS, LENGTHS
+    return model(ids, lengths=lengths)
+
+
+def _bert_for_pre_training() -> Any:
+    model = models.BERTForPreTraining(_BERT)
+    ids, lengths = TOKENS, LENGTHS
+    return model(ids, lengths=lengths)
+
+
+def _classifier() -> Any:
+    model = models.Classifier(models.ClassifierConfig(7, 2, embedding_size=3, hidden_size=4))
+    tokens, lengths = TOKENS, LENGTHS
+    return model(tokens, lengths)
+
+
+def _encoder_decoder() -> Any:
+    model = models.EncoderDecoder(models.EncoderDecoderConfig(7, 7, embedding_size=3, hidden_size=4))
+    source, target, source_lengths = TOKENS, TOKENS, LENGTHS
+    return model(source, target, source_lengths)
+
+
+def _feedforward_lm() -> Any:
+    model = models.FeedForwardLM(models.FeedForwardLMConfig(7, embedding_size=3, hidden_size=4))
+    tokens = TOKENS
+    return model(tokens)
+
+
+def _gpt() -> Any:
+    model = models.GPT(models.GPTConfig(7, block_size=4, n_layer=2, n_head=2, n_embd=4, dropout=0.0))
+    ids = TOKENS
+    return model(ids)
+
+
+def _language_model() -> Any:
+    model = models.LanguageModel(models.LanguageModelConfig(7, hidden_size=4))
+    tokens = TOKENS
+    logits, _ = model(tokens)
+    return logits
+
+
+def _tagger() -> Any:
+    model = models.Tagger(models.TaggerConfig(7, 3, embedding_size=3, hidden_size=4))
+    tokens, lengths = TOKENS, LENGTHS
+    return model(tokens, lengths)
+
+
+def _transformer() -> Any:
+    model = models.Transformer(models.TransformerConfig(7, 7, 4, 2, 2, 6, dropout=0.0))
+    source, target, source_lengths = TOKENS, TOKENS, LENGTHS
+    return model(source, target, source_lengths)
+
+
+_BERT = models.BERTConfig(7, 4, 2, 2, 6, max_position_embeddings=4, dropout=0.0)
+
+# Every model that can be drawn; its function builds a small one and calls it.
+MODELS: dict[str, Callable[[], Any]] = {
+    "AttentionDecoder": _attention_decoder,
+    "BERT": _bert,
+    "BERTForPreTraining": _bert_for_pre_training,
+    "Classifier": _classifier,
+    "EncoderDecoder": _encoder_decoder,
+    "FeedForwardLM": _feedforward_lm,
+    "GPT": _gpt,
+    "LanguageModel": _language_model,
+    "Tagger": _tagger,
+    "Transformer": _transformer,
+}
+
+
+def draw(name: str, open: Sequence[str] = ()) -> Graph:
+    """The picture of a model by its name, or of what a function returns, by `module:function`.
+
+    Args:
+        name: one of MODELS, in any spelling (`language-model`), or `module:function`: a function without arguments that
+            returns a tensor or a list of them. Boxes are named by the variables of that function.
+        open: the fused operations to draw as their equations; "all" opens every one.
+    Raises:
+        ValueError: for a name that is not known, or an operation that is not there.
+        TypeError: where the function needs arguments or returns something else.
+        RuntimeError: where the function itself raises.
+    """
+    if ":" in name:
+        function = _function(name)
+        title = name
+    else:
+        found = {plain(model): model for model in MODELS}
+        if plain(name) not in found:
+            raise ValueError(
+                f"no model is called {name!r}; there are {', '.join(MODELS)}. For a function of your own: module:function"
+            )
+        title = found[plain(name)]
+        function = MODELS[title]
+    value, variables = _call(name, function)
+    return build(value, variables, open=builtins.all if "all" in open else tuple(open), title=title)
+
+
+def _function(name: str) -> Callable[[], Any]:
+    module, _, function = name.rpartition(":")
+    if module.endswith(".py"):
+        raise ValueError(f"{name}: a module has no .py: {module.removesuffix('.py')}:{function}")
+    if "" not in sys.path:  # as `python -m` has it
+        sys.path.insert(0, "")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        if not error.name or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        raise ValueError(f"{name}: there is no module {module!r} in this folder or installed") from error
+    except AttributeError as error:
+        raise ValueError(f"{name}: module {module!r} has no function {function!r}") from error
+    except Exception as error:
+        raise RuntimeError(f"{name}: {module} cannot be imported: {_said(error)}") from error
+    if not callable(found) or isinstance(found, Module):
+        raise TypeError(f"{name}: expected a function without arguments, got {type(found).__name__}")
+    return found
