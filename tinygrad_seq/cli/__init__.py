@@ -1,4 +1,4 @@
-"""The command line: `tinygrad-seq demo`, `tinygrad-seq train char-lm`, `tinygrad-seq equations`."""
+"""The command line: `tinygrad-seq` followed by `demo`, `train char-lm`, `equations` or `graph`."""
 
 import sys
 from collections.abc import Callable
@@ -71,6 +71,39 @@ def equations(
         if pictures is not None:
             draw(chosen, pictures)
             typer.echo(f"{len(chosen)} pictures in {pictures}")
+
+    _say_errors(run)
+
+
+@app.command()
+def graph(
+    model: Annotated[str, typer.Argument(help="A model, such as gpt or language-model, or MODULE:FUNCTION.")],
+    open: Annotated[
+        list[str] | None, typer.Option(help="A fused operation to draw as its equations, or all; may be repeated.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file: .svg, .png, .pdf, .dot, .json or .txt.")
+    ] = None,
+) -> None:
+    """Draw a model of ours, or what a function of your own computes; text on the terminal without -o.
+
+    A model is built small and called on two short sequences. MODULE:FUNCTION is a function without arguments that
+    returns a tensor or a list of them; its variables name the boxes, as they do for ts.graph.
+
+    Examples:
+
+    tinygrad-seq graph gpt
+
+    tinygrad-seq graph language-model --open lstm -o opened.svg
+
+    tinygrad-seq graph my_module:my_loss -o loss.png
+    """
+
+    def run() -> None:
+        from .graph import draw
+
+        picture = draw(model, open or [])
+        typer.echo(picture.text() if out is None else picture.save(out))
 
     _say_errors(run)
 

@@ -1,9 +1,13 @@
-"""`tinygrad-seq graph`: the picture of a model of ours, small enough to look at, or of what a user's function returns."""
+"""`tinygrad-seq graph`: the picture of a small model of ours, or of what a user's function returns."""
 
 import builtins
 import importlib
+import inspect
 import sys
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -17,11 +21,12 @@ from ..viz.names import plain
 # Two sequences of symbols, the second one shorter; the pictures show these names.
 TOKENS = np.array([[4, 1, 6, 2], [3, 5, 0, 0]])
 LENGTHS = np.array([4, 2])
+TARGET = np.array([[1, 3, 5], [1, 6, 2]])
 
 
 def _attention_decoder() -> Any:
     model = models.AttentionDecoder(models.AttentionDecoderConfig(7, 7, embedding_size=3, hidden_size=4))
-    source, target, source_lengths = TOKENS, TOKENS[:, :2], LENGTHS
+    source, target, source_lengths = TOKENS, TARGET, LENGTHS
     return model(source, target, source_lengths)
 
 
@@ -45,7 +50,7 @@ def _classifier() -> Any:
 
 def _encoder_decoder() -> Any:
     model = models.EncoderDecoder(models.EncoderDecoderConfig(7, 7, embedding_size=3, hidden_size=4))
-    source, target, source_lengths = TOKENS, TOKENS, LENGTHS
+    source, target, source_lengths = TOKENS, TARGET, LENGTHS
     return model(source, target, source_lengths)
 
 
@@ -56,7 +61,7 @@ def _feedforward_lm() -> Any:
 
 
 def _gpt() -> Any:
-    model = models.GPT(models.GPTConfig(7, block_size=4, n_layer=2, n_head=2, n_embd=4, dropout=0.0))
+    model = models.GPT(models.GPTConfig(7, block_size=4, n_layer=1, n_head=2, n_embd=4, dropout=0.0))
     ids = TOKENS
     return model(ids)
 
@@ -75,12 +80,12 @@ def _tagger() -> Any:
 
 
 def _transformer() -> Any:
-    model = models.Transformer(models.TransformerConfig(7, 7, 4, 2, 2, 6, dropout=0.0))
-    source, target, source_lengths = TOKENS, TOKENS, LENGTHS
+    model = models.Transformer(models.TransformerConfig(7, 7, 4, 2, 1, 6, dropout=0.0))
+    source, target, source_lengths = TOKENS, TARGET, LENGTHS
     return model(source, target, source_lengths)
 
 
-_BERT = models.BERTConfig(7, 4, 2, 2, 6, max_position_embeddings=4, dropout=0.0)
+_BERT = models.BERTConfig(7, 4, 1, 2, 6, max_position_embeddings=4, dropout=0.0)
 
 # Every model that can be drawn; its function builds a small one and calls it.
 MODELS: dict[str, Callable[[], Any]] = {
@@ -116,12 +121,16 @@ def draw(name: str, open: Sequence[str] = ()) -> Graph:
         found = {plain(model): model for model in MODELS}
         if plain(name) not in found:
             raise ValueError(
-                f"no model is called {name!r}; there are {', '.join(MODELS)}. For a function of your own: module:function"
+                f"no model is called {name!r}; there are {', '.join(MODELS)}; "
+                "a function of your own is given as module:function"
             )
         title = found[plain(name)]
         function = MODELS[title]
     value, variables = _call(name, function)
-    return build(value, variables, open=builtins.all if "all" in open else tuple(open), title=title)
+    try:
+        return build(value, variables, open=builtins.all if "all" in open else tuple(open), title=title)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{name}: {error}") from error
 
 
 def _function(name: str) -> Callable[[], Any]:
@@ -143,3 +152,34 @@ def _function(name: str) -> Callable[[], Any]:
     if not callable(found) or isinstance(found, Module):
         raise TypeError(f"{name}: expected a function without arguments, got {type(found).__name__}")
     return found
+
+
+def _call(name: str, function: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
+    """What a function returns, and the variables that it had then: they name the boxes."""
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise TypeError(f"{name}: expected a function without arguments: {error}") from error
+    here, variables = sys._getframe(), {}
+
+    def watch(frame: FrameType, event: str, _: Any) -> None:
+        if event == "return" and frame.f_back is here:
+            variables.update(frame.f_locals)
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        value = function()
+    except Exception as error:
+        raise RuntimeError(f"{name}: {_said(error)}") from error
+    finally:
+        sys.setprofile(before)
+    return value, variables
+
+
+def _said(error: Exception) -> str:
+    """An error of the user's code, with the last line of that code on the way to it."""
+    own = str(Path(__file__).parents[1])
+    frames = traceback.extract_tb(error.__traceback__)
+    outside = [frame for frame in frames if not frame.filename.startswith((own, "<frozen"))] or frames
+    return f"{type(error).__name__}: {error} ({Path(outside[-1].filename).name}, line {outside[-1].lineno})"

@@ -21,7 +21,8 @@ def graph_diff(a: Graph, b: Graph, *, title: str | None = None) -> Graph:
 
     1. what is the same computation: the same operation under the same name on the same inputs, back to the beginning;
     2. what stands alike: outputs, and then, along the arrows of what is the same already, boxes that say the same;
-    3. what is the same computation under other names, the largest first: a box of it has both, `hₜ → c̃ₜ = tanh`.
+    3. what is the same under other names: computations, the largest first, and then what leads alike to the same. Such
+       a box shows both names, `hₜ → c̃ₜ = tanh`.
 
     A frame is the same where its label and the frames around it are. A box that both have stands in the innermost frame
     that both have it in. The time is about linear in boxes and arrows; the same two graphs give the same picture.
@@ -109,6 +110,19 @@ def _match(a: _Side, b: _Side) -> dict[int, int]:
                 new.append((u, v))
         return new
 
+    def spread(describe: Callable[[Node], tuple[Any, ...]], *along: str) -> None:
+        """Along the arrows of all pairs; where several are described alike, only if there are as many on both sides."""
+        waiting = list(pairs.items())
+        while waiting:
+            u, v = waiting.pop()
+            for arrows in along:
+                near, far = getattr(a, arrows)[u], getattr(b, arrows)[v]
+                left = _grouped(((describe(a.nodes[k]), label), k) for k, label in near if k not in pairs)
+                right = _grouped(((describe(b.nodes[k]), label), k) for k, label in far if k not in taken)
+                for key, group in left.items():
+                    if len(group) == len(right.get(key, ())):
+                        waiting += pair(zip(group, right[key], strict=True))
+
     ours, theirs = _computations(a, b, _says, {})
     buckets = _grouped((key, v) for v, key in enumerate(theirs))
     for key, group in _grouped((key, u) for u, key in enumerate(ours)).items():
@@ -117,16 +131,7 @@ def _match(a: _Side, b: _Side) -> dict[int, int]:
     ends = [_grouped((_says(node), k) for k, node in enumerate(side.nodes) if node.output) for side in (a, b)]
     for key, group in ends[0].items():
         pair(zip(group, ends[1].get(key, ()), strict=False))
-    waiting = list(pairs.items())
-    while waiting:  # along the arrows; where several say the same, only if there are as many on both sides
-        u, v = waiting.pop()
-        for near, far in ((a.sources[u], b.sources[v]), (a.targets[u], b.targets[v])):
-            left = _grouped(((_says(a.nodes[k]), label), k) for k, label in near if k not in pairs)
-            right = _grouped(((_says(b.nodes[k]), label), k) for k, label in far if k not in taken)
-            for key, group in left.items():
-                if len(group) == len(right.get(key, ())):
-                    waiting += pair(zip(group, right[key], strict=True))
-
+    spread(_says, "sources", "targets")
     ours, theirs = _computations(a, b, _does, pairs)
     buckets = _grouped((key, v) for v, key in enumerate(theirs) if v not in taken)
     for bucket in buckets.values():
@@ -145,6 +150,7 @@ def _match(a: _Side, b: _Side) -> dict[int, int]:
             for x, y in pair([waiting.pop()]):
                 inputs = zip(_inputs(a, x, ours), _inputs(b, y, theirs), strict=True)
                 waiting += [(i, j) for (_, _, i), (_, _, j) in inputs]
+    spread(_does, "sources")
     for u in _knotted(a, b, pairs) - certain:
         del pairs[u]
     return pairs
@@ -320,12 +326,12 @@ def _arrows(a: _Side, b: _Side, places: tuple[dict[int, int], dict[int, int]]) -
 
 
 def _in_order(nodes: list[Node], edges: list[tuple[int, int, str, str]]) -> tuple[tuple[Node, ...], tuple[Edge, ...]]:
-    """Boxes with what leads to them before them; among those that are ready, what both have comes first."""
+    """Boxes with what leads to them before them; of what is ready, first what both have."""
     missing = Counter(target for _, target, _, _ in edges)
     targets: dict[int, list[int]] = {}
     for source, target, _, _ in edges:
         targets.setdefault(source, []).append(target)
-    turns = [(node.side != "=", k) for k, node in enumerate(nodes)]
+    turns = [("=-+".index(node.side), k) for k, node in enumerate(nodes)]
     ready = [turn for turn in turns if not missing[turn[1]]]
     heapq.heapify(ready)
     order: dict[int, int] = {}

@@ -1,0 +1,143 @@
+"""`tinygrad-seq graph`: a picture of every model, and of what a function of one's own computes."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import tinygrad_seq as ts
+from tinygrad_seq import models
+from tinygrad_seq.cli import app
+from tinygrad_seq.cli.graph import MODELS, draw
+from viz.renderers import needs_dot
+
+PARTS_OF_BERT = {"MaskedLMHead", "NextSentenceHead"}  # drawn in BERTForPreTraining
+
+MINE = """\
+import tinygrad_seq as ts
+
+def my_loss():
+    x = ts.tensor([[1.0, 2.0]])
+    W = ts.tensor([[3.0], [4.0]], requires_grad=True)
+    y = ts.ops.softmax(helper(x, W))
+    loss = (y * y).mean()
+    return [loss, y]
+
+def helper(x, W):
+    hidden = x @ W
+    return hidden
+
+def wrong():
+    x = ts.tensor([[1.0, 2.0]])
+    return x @ x
+
+def plain():
+    return ts.tensor([1.0])
+
+def needs(x):
+    return x
+
+def number():
+    return 3
+
+layer = ts.nn.Linear(2, 2)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "users_own.py").write_text(MINE, encoding="utf-8")
+    (tmp_path / "broken.py").write_text("x = 1\n\nprint(1 / 0)\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    return tmp_path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["graph", *map(str, arguments)])
+
+
+def test_every_model_has_a_picture() -> None:
+    public = {name for name in models.__all__ if issubclass(getattr(models, name), ts.nn.Module)}
+    assert set(MODELS) == public - PARTS_OF_BERT
+    assert {"MaskedLMHead", "NextSentenceHead"} <= {
+        part.label.rpartition(": ")[2] for part in draw("BERTForPreTraining").parts
+    }
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models(name: str) -> None:
+    g = draw(name)
+    assert g.title == name and g.parts[0].label == f"model: {name}" and not g.note
+    inputs = {node.label for node in g.nodes if node.kind == "input"}
+    assert inputs & {"tokens", "ids", "source"}, inputs
+    parameters = [node.label for node in g.nodes if node.kind == "parameter"]
+    assert parameters and all("." in label or label.endswith("token") for label in parameters)
+    assert any(node.output for node in g.nodes)
+
+
+def test_names_in_any_spelling() -> None:
+    assert draw("language-model") == draw("LanguageModel") == draw("language_model")
+
+
+def test_text_without_a_file() -> None:
+    result = run("language-model", "--open", "lstm")
+    assert result.exit_code == 0 and result.stdout.startswith("LanguageModel\n")
+    assert "fₜ = σ" in result.stdout and "embedding.weight" in result.stdout
+    assert "fₜ = σ" not in run("language-model").stdout
+
+
+def test_open_several_and_all() -> None:
+    several = draw("GPT", ["gelu", "layer norm"])
+    opened = [part.label for part in several.parts if part.kind == "opened"]
+    assert set(opened) == {"GELU", "layer norm"}
+    assert not any(node.kind == "fused" for node in draw("GPT", ["all"]).nodes)
+
+
+@needs_dot
+@pytest.mark.parametrize(
+    ("suffix", "start"), [("svg", b"<svg"), ("dot", b"digraph"), ("json", b"{"), ("txt", b"Tagger")]
+)
+def test_files(suffix: str, start: bytes, tmp_path: Path) -> None:
+    result = run("tagger", "-o", tmp_path / f"x.{suffix}")
+    assert result.exit_code == 0 and result.stdout.replace("\n", "") == str(tmp_path / f"x.{suffix}")
+    assert (tmp_path / f"x.{suffix}").read_bytes().startswith(start)
+
+
+def test_a_function_of_ones_own(folder: Path) -> None:
+    assert run("users_own:my_loss", "-o", "x.json").exit_code == 0
+    found = json.loads((folder / "x.json").read_text(encoding="utf-8"))
+    assert found["title"] == "users_own:my_loss"
+    assert [node["label"] for node in found["nodes"]] == ["x", "W", "@", "y = softmax", "⊙", "loss = mean"]
+    assert [node["output"] for node in found["nodes"]] == [False, False, False, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nix"], r"no model is called 'nix'; there are AttentionDecoder, .*, Transformer; .* as module:function"),
+        (["gpt", "--open", "nix"], r"open='nix' names no fused operation here; there are 'GELU'"),
+        (["gpt", "-o", "x.gif"], r"known: \.svg, \.png"),
+        (["gpt", "-o", "none/x.dot"], r"'none' does not exist: make it first"),
+        (["nowhere:f"], r"there is no module 'nowhere' in this folder or installed"),
+        (["users_own.py:wrong"], r"a module has no \.py: users_own:wrong"),
+        (["users_own:nix"], r"module 'users_own' has no function 'nix'"),
+        (["users_own:layer"], r"expected a function without arguments, got Linear"),
+        (["users_own:needs"], r"expected a function without arguments: missing a required argument: 'x'"),
+        (["users_own:number"], r"users_own:number: graph: expected a Tensor or a list of them, got int"),
+        (["users_own:plain"], r"users_own:plain: graph: this tensor has no graph"),
+        (["users_own:wrong"], r"users_own:wrong: ValueError: MatMul .* \(users_own\.py, line 16\)"),
+        (["broken:f"], r"broken cannot be imported: ZeroDivisionError: division by zero \(broken\.py, line 3\)"),
+    ],
+)
+def test_errors_are_one_line(arguments: list[str], words: str, folder: Path) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert re.search(f"^error: .*{words}", result.stderr) and result.stderr.count("\n") == 1
+
+
+def test_help_has_examples() -> None:
+    result = run("--help")
+    assert result.exit_code == 0 and "tinygrad-seq graph gpt" in result.stdout
