@@ -2,12 +2,14 @@
 
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import tinygrad_seq as ts
+from tinygrad_seq.core.equations import EQUATIONS
 from tinygrad_seq.viz import Edge, Graph, Node, Part, render
 from tinygrad_seq.viz.dot import quoted
 from tinygrad_seq.viz.draw import runs
@@ -85,7 +87,11 @@ def test_every_box_frame_and_arrow_is_drawn(renderer: render.Renderer, monkeypat
     assert desc is not None and desc.text == g.text()
     tips = {element.get("id"): element.findtext(f"{SVG}title") for element in root.iter(f"{SVG}g")}
     forget = next(node.id for node in g.nodes if node.label == "fₜ = σ")
-    assert tips[forget] == "f_t = σ(W_f x_t + U_f h_{t-1} + b_f)\nshape (1, 5)\ndtype float32\noperation Sigmoid"
+    line = EQUATIONS["lstm.f"].line
+    assert Path(EQUATIONS["lstm.f"].file).read_text("utf-8").splitlines()[line - 1].strip().startswith("f_t = ")
+    assert tips[forget] == (
+        f"f_t = σ(W_f x_t + U_f h_{{t-1}} + b_f)\nlstm.py, line {line}\nshape (1, 5)\ndtype float32\noperation Sigmoid"
+    )
 
 
 @each_renderer

@@ -118,9 +118,15 @@ def test_the_value_is_plain() -> None:
     found = json.loads(g.json())
     assert found["nodes"][0] == {
         "id": "n0", "kind": "input", "label": "x", "shape": [8, 3], "dtype": "float32", "part": None, "op": "",
-        "equation": "", "output": False, "count": 1, "side": "",
+        "equation": "", "output": False, "count": 1, "source": "", "side": "",
     }  # fmt: skip
     assert len(found["edges"]) == len(g.edges)
+    lstm = ts.viz.equation_graph("lstm")
+    for value in (g, lstm, ts.graph_diff(g, lstm)):
+        assert Graph.from_json(value.json()) == value
+    for text in ("", "[]", "3", "{}", g.json().replace('"label"', '"name"')):
+        with pytest.raises(ValueError, match=r"expected what Graph\.json wrote"):
+            Graph.from_json(text)
 
 
 # -- what operations are called

@@ -21,7 +21,7 @@ from ..viz.names import plain
 # Two sequences of symbols, the second one shorter; the pictures show these names.
 TOKENS = np.array([[4, 1, 6, 2], [3, 5, 0, 0]])
 LENGTHS = np.array([4, 2])
-TARGET = np.array([[1, 3, 5], [1, 6, 2]])
+TARGET = np.array([[1, 3], [1, 6]])
 
 
 def _attention_decoder() -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..backend import backend_of
 from ..core import FusedOp, Leaf, Op, Tensor
-from ..core.equations import Block
+from ..core.equations import Block, Equation
 from ..core.op import Slot
 from ..core.state import Scope, Step, setting
 from ..core.tensor import Constant, next_number
@@ -280,6 +280,7 @@ class _Picture:
         self.kept: list[Any] = []  # those arrays, so that no other gets the id of one
         self.pieces: dict[Slot, str] = {}  # outputs of Unstack that are boxes of their own -> their labels
         self.symbols: dict[Op, Op] = {}  # an operation -> the plumbing after it, which an equation names
+        self.sources: dict[str, str] = {}  # an equation's id -> where it stands in the code
         self.ends: set[Any] = set()  # operations that are outputs: drawn, even if they are plumbing
 
     def _name_modules(self, modules: list[tuple[str, Module]]) -> None:
@@ -560,6 +561,7 @@ class _Picture:
                     type(where).__name__ if isinstance(where, Op) else "",
                     box.equation.text if box.equation else "",
                     box.output,
+                    source=self._source(box.equation) if box.equation else "",
                 )
             )
         edges = []
@@ -570,6 +572,11 @@ class _Picture:
                     label = self._name(place) or label or f"output {place.index}"
                 edges.append(Edge(ids[source], ids[where], label))
         return Graph(title, tuple(nodes), tuple(edges), tuple(parts.parts))
+
+    def _source(self, equation: Equation) -> str:
+        if equation.id not in self.sources:
+            self.sources[equation.id] = names.source(equation.file, equation.line)
+        return self.sources[equation.id]
 
 
 class _Parts:
@@ -620,7 +627,7 @@ class _Parts:
     @staticmethod
     def _note(owner: Any) -> str:
         if isinstance(owner, Block):
-            return f"{owner.file.replace(chr(92), '/').rpartition('/')[2]}, line {owner.line}"
+            return names.source(owner.file, owner.line)
         return ""
 
 

@@ -57,6 +57,7 @@ def quoted(text: str) -> str:
 def tooltip(node: Node) -> str:
     """All that is known of a box, one line each."""
     about = [node.label if not node.equation else node.equation]
+    about += [node.source] if node.source else []
     about += [f"shape {names.shape(node.shape)}"] if node.shape is not None else []
     about += [f"dtype {node.dtype}"] if node.dtype else []
     about += [f"operation {node.op}"] if node.op else []

@@ -59,6 +59,11 @@ def shape(dims: Iterable[int]) -> str:
     return f"({', '.join(map(str, sizes))}{',' if len(sizes) == 1 else ''})"
 
 
+def source(file: str, line: int) -> str:
+    """A place in the code, without the folders, which differ between machines: "lstm.py, line 41"."""
+    return f"{file.replace(chr(92), '/').rpartition('/')[2]}, line {line}"
+
+
 def words(name: str) -> str:
     """A class name as words.
 

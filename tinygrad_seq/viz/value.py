@@ -29,6 +29,7 @@ class Node:
     equation: str = ""  # "f_t = σ(W_f x_t + U_f h_{t-1} + b_f)"
     output: bool = False  # one of the values that the picture was asked for
     count: int = 1  # how many boxes it stands for; more than one where boxes were folded
+    source: str = ""  # where the equation stands in the code: "lstm.py, line 41"
     side: str = ""  # in a picture of two graphs: "-" only in the first, "+" only in the second, "=" in both
 
 
@@ -127,8 +128,28 @@ class Graph:
         return text(self)
 
     def json(self) -> str:
-        """The value as JSON text."""
+        """The value as JSON text: an object with the fields of Graph, Node, Edge and Part, as they are named here."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=1)
+
+    @staticmethod
+    def from_json(text: str) -> Graph:
+        """The value that `json` wrote: to compare a model with what it was, or to draw it elsewhere.
+
+        Raises:
+            ValueError: for text that is no Graph.
+        """
+        try:
+            found = json.loads(text)
+            nodes = [Node(**node) for node in found.pop("nodes")]
+            return Graph(
+                nodes=tuple(replace(n, shape=None if n.shape is None else tuple(n.shape)) for n in nodes),
+                edges=tuple(Edge(**edge) for edge in found.pop("edges")),
+                parts=tuple(Part(**part) for part in found.pop("parts")),
+                sides=tuple(found.pop("sides")),
+                **found,
+            )
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f"from_json: expected what Graph.json wrote: {error}") from error
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture to a file, in the format that its suffix names: svg, png, pdf, dot, json or txt.
