@@ -125,6 +125,22 @@ def test_errors() -> None:
         ts.graph_diff(x * x, ts.graph(x * x))  # type: ignore[arg-type]
 
 
+def test_what_is_too_much_for_one_picture_is_folded_and_says_so() -> None:
+    def deep(activation: object, n: int) -> Graph:
+        x = ts.tensor(ones, requires_grad=True)
+        for _ in range(n):
+            x = activation(x)  # type: ignore[operator]
+        return ts.graph(x)
+
+    a, b = deep(ts.ops.tanh, 300), deep(ts.ops.sigmoid, 350)
+    d = ts.graph_diff(a, b)
+    assert len(d.nodes) <= 400 and sum(d.size) == len(a.nodes) + len(b.nodes) - 1  # they share x
+    (box,) = [node for node in d.nodes if node.kind == "fold"]
+    assert box.side == "" and {"-", "+"} <= {node.side for node in d.nodes} and d.note in d.text()
+    (line,) = [line for line in d.text().splitlines() if box.label in line]
+    assert line.startswith("  ")
+
+
 # -- any two graphs
 
 

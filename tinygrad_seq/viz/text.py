@@ -19,7 +19,7 @@ def text(graph: Graph) -> str:
     column = min(max((len(left) for left, right in rows if right), default=0), 60)
     out = [f"{left:<{column}}  {right}".rstrip() for left, right in rows]
     if graph.sides:
-        out = [f"{item.side if item.side != '=' else ' '} {row}" for (_, item), row in zip(shown, out, strict=True)]
+        out = [f"{item.side.strip('='):1} {row}" for (_, item), row in zip(shown, out, strict=True)]
     legend = [f"{side} {words}" for side, words in graph.legend.items()]
     return "\n".join([*(line for line in (graph.title, graph.note) if line), *legend, *out])
 

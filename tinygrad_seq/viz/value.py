@@ -30,7 +30,9 @@ class Node:
     output: bool = False  # one of the values that the picture was asked for
     count: int = 1  # how many boxes it stands for; more than one where boxes were folded
     source: str = ""  # where the equation stands in the code: "lstm.py, line 41"
-    side: str = ""  # in a picture of two graphs: "-" only in the first, "+" only in the second, "=" in both
+    # In a picture of two graphs: "-" only in the first, "+" only in the second, "=" in both; "" where boxes of several
+    # sides were folded into one.
+    side: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +283,7 @@ def fold(graph: Graph, groups: Iterable[tuple[Iterable[str], str, str | None]]) 
         if k >= 0:
             place[k] = name
             label, part = boxes[k]
-            side = sides[k].pop() if len(sides[k]) == 1 else "="
+            side = sides[k].pop() if len(sides[k]) == 1 else ""
             nodes.append(Node(name, "fold", label, part=part, output=outputs[k], count=counts[k], side=side))
         else:
             nodes.append(replace(node, id=name))
