@@ -12,6 +12,7 @@ def dot(graph: Graph, drawing: bool = True) -> str:
     out = [
         "digraph {",
         f'  graph [fontname="{FONT}", fontsize={SIZES.title}, nodesep=0.25, ranksep=0.35, pad=0.1, labelloc=t'
+        + (", rankdir=LR" if is_grid(graph) else "")
         + (_heading(graph) if drawing else "")
         + "]",
         f'  node [fontname="{FONT}", fontsize={SIZES.label}, fixedsize=true, shape=box]',
@@ -24,6 +25,8 @@ def dot(graph: Graph, drawing: bool = True) -> str:
             out.append(f"{indent}}}")
         elif isinstance(item, Node):
             out.append(f"{indent}{_node(item)}")
+        elif item.kind == "column":
+            out += [f"{indent}subgraph column_{item.id} {{", f"{indent}  graph [rank=same]"]
         else:
             style = PARTS[item.kind]
             out += [
@@ -32,7 +35,10 @@ def dot(graph: Graph, drawing: bool = True) -> str:
                 f'fontsize={SIZES.part}, labeljust=l, style="{style.style}", color="{style.line}", '
                 f'fillcolor="{style.fill}", margin=10]',
             ]
-    out += [f"  {_edge(edge, drawing)}" for edge in graph.edges]
+    if is_grid(graph):
+        out += _grid_edges(graph, drawing)
+    else:
+        out += [f"  {_edge(edge, drawing)}" for edge in graph.edges]
     return "\n".join([*out, "}"]) + "\n"
 
 
@@ -68,6 +74,45 @@ def _heading(graph: Graph) -> str:
     return f", label={quoted(text)}, tooltip={quoted(text)}" if text else ""
 
 
+def is_grid(graph: Graph) -> bool:
+    """Whether time runs from left to right."""
+    return any(part.kind == "column" for part in graph.parts)
+
+
+def is_turned(graph: Graph) -> list[bool]:
+    """Which edges of a grid are written from their target to their source: those that go left, and those that go up.
+
+    Graphviz lays a grid out from left to right and, in a column, from top to bottom."""
+    columns = {part.id: k for k, part in enumerate(graph.parts)}
+    at = {node.id: (columns[node.part or ""], -(node.row or 0)) for node in graph.nodes}
+    return [at[edge.source] > at[edge.target] for edge in graph.edges]
+
+
+def _grid_edges(graph: Graph, drawing: bool) -> list[str]:
+    """All arrows, and invisible lines that hold the rows straight and in their order."""
+    at: dict[str, dict[int, str]] = {part.id: {} for part in graph.parts}
+    for node in graph.nodes:
+        at[node.part or ""][node.row or 0] = node.id
+    rows = {node.id: node.row for node in graph.nodes}
+    out, seen = [], set()
+    for edge, turned in zip(graph.edges, is_turned(graph), strict=True):
+        tail, head = (edge.target, edge.source) if turned else (edge.source, edge.target)
+        seen.add((tail, head))
+        more = [f"label={quoted(edge.label if drawing else f' {edge.label} ')}"] if edge.label else []
+        more += ["dir=back"] if turned else []
+        more += ["weight=20"] if rows[tail] == rows[head] else []
+        out.append(f"  {tail} -> {head}" + (f" [{', '.join(more)}]" if more else ""))
+    hidden = []
+    columns = list(at.values())
+    for column in columns:
+        stack = [column[row] for row in sorted(column, reverse=True)]
+        hidden += list(zip(stack, stack[1:], strict=False))
+    for left, right in zip(columns, columns[1:], strict=False):
+        shared = sorted(left.keys() & right.keys())
+        hidden += [(left[row], right[row]) for row in shared] or [(min(left.items())[1], min(right.items())[1])]
+    return out + [f"  {a} -> {b} [style=invis, weight=20]" for a, b in hidden if (a, b) not in seen]
+
+
 def _node(node: Node) -> str:
     style = STYLES[node.kind]
     width, height = node_size(node)
@@ -76,10 +121,11 @@ def _node(node: Node) -> str:
     if node.output:
         fill, line, pen = STYLES["output"].fill, STYLES["output"].line, 2.5
     shape = "circle" if is_round(node) else style.shape
+    group = f", group=row{node.row}" if node.row is not None else ""
     return (
         f"{node.id} [label={quoted(chr(10).join(lines(node)))}, tooltip={quoted(tooltip(node))}, "
         f'shape={shape}, style="{style.style}", fillcolor="{fill}", color="{line}", penwidth={pen:g}, '
-        f"width={width:g}, height={height:g}{more}]"
+        f"width={width:g}, height={height:g}{more}{group}]"
     )
 
 

@@ -1,0 +1,654 @@
+"""A recurrence as a textbook draws it: time from left to right, layers from bottom to top, each step of a layer one box."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from ..core import FusedOp, Leaf, Op
+from ..core.op import Slot
+from ..core.state import Scope, Step
+from ..core.tensor import Constant
+from ..nn.recurrent import _Cell
+from ..ops.elementwise import Elementwise
+from . import names
+from .build import PLUMBING, _hidden, _input_names, _Ops, _Picture
+from .value import Edge, Graph, Node, Part
+
+ENDS = 2  # steps that are drawn at each end of a long sequence
+ALL, LAST = -1, -2  # instead of a step: the whole sequence, and what is left after its last step
+PASSES = PLUMBING | {"Concatenate"}  # what these are made from is where their arrows begin
+AT_EACH_STEP = {"Linear", "Embed", "Softmax", "LogSoftmax", "LayerNorm", "Gelu", "Dropout"}  # they never mix steps
+
+
+class _Row:
+    """What happens at each step of one sequence: a layer in one direction, or what is read, or said, at each step."""
+
+    def __init__(self, kind: str, T: int) -> None:
+        self.kind, self.T = kind, T
+        self.name = ""  # the symbol, or a name, of what is computed
+        self.fields: list[str] = []  # of the state that it carries
+        self.reverse = False
+        self.shape: tuple[int, ...] | None = None
+        self.dtype: Any = None
+        self.op = ""
+        self.equation = ""
+        self.weights: dict[str, str] = {}  # their symbols -> the parameters behind them
+        self.start = ""  # the state before the first step, where it comes from nowhere
+        self.output = False
+        self.column = self.level = self.depth = 0
+
+    @property
+    def recurrent(self) -> bool:
+        return bool(self.fields)
+
+    @property
+    def folded(self) -> int:
+        """How many steps the box in the middle stands for."""
+        return self.T - 2 * ENDS if self.T > 2 * ENDS + 1 else 0
+
+    @property
+    def places(self) -> list[int]:
+        """The steps that have a box; ALL stands for those in the middle."""
+        if not self.folded:
+            return list(range(self.T))
+        return [*range(ENDS), ALL, *range(self.T - ENDS, self.T)]
+
+    def place(self, t: int) -> int:
+        """Which of its boxes shows a step."""
+        if t == LAST:
+            t = 0 if self.reverse else self.T - 1
+        if not self.folded or t < ENDS:
+            return t
+        return ENDS if t < self.T - ENDS else t - self.folded + 1
+
+
+class _Rest:
+    """All operations between the same rows, as one box: what comes before the recurrence, between two, or after."""
+
+    def __init__(self) -> None:
+        self.ops: list[Op] = []
+        self.output = False
+        self.column = self.level = 0
+
+
+class _From(NamedTuple):
+    """Where a value comes from: a row's step, all of its steps, a box beside the rows, or a place outside of both."""
+
+    what: Any
+    t: int = ALL
+
+
+def grid(found: _Ops, picture: _Picture, title: str) -> Graph:
+    """The picture in which each step of each layer is one box.
+
+    Raises:
+        ValueError: where nothing is repeated over time.
+    """
+    return _Grid(found, picture).draw(title)
+
+
+class _Grid:
+    def __init__(self, found: _Ops, picture: _Picture) -> None:
+        self.found, self.picture = found, picture
+        self.rows: list[_Row] = []
+        self.steps: dict[Op, tuple[_Row, int]] = {}  # operations in a loop over time
+        self.whole: dict[Op, _Row] = {}  # operations over all of time
+        self.given: dict[Any, _Row] = {}  # sequences that no row computes
+        self.rest: dict[Op, _Rest] = {}
+        self.weights: set[Any] = set()  # what is computed from parameters alone
+        self.memo: dict[Any, tuple[_From, ...]] = {}
+        self.pairs: dict[tuple[_From, _From], dict[str, None]] = {}  # arrows and their labels
+        self.above: dict[_Row, dict[_Row, None]] = {}  # a row -> those that read it at the same step
+
+    def draw(self, title: str) -> Graph:
+        self._find_loops()
+        if not self.rows and not any(map(_over_time, self.found.ops)):
+            raise ValueError(
+                "graph: time=True draws a recurrence, and there is none here: neither a recurrent layer, nor "
+                "ts.ops.scan, nor a cell in a loop"
+            )
+        for op in self.found.ops:
+            self._classify(op)
+        self._collect_rest()
+        for op, row in self.whole.items():
+            self._connect_whole(op, row)
+        self._connect_loops()
+        self._connect_rest()
+        for place in map(self.found.resolve, self.found.outputs):
+            for source in self._origins(place):
+                if isinstance(source.what, _Row | _Rest):
+                    source.what.output = True
+        self._arrange()
+        return self._finish(title)
+
+    # -- which operation belongs where
+
+    def _find_loops(self) -> None:
+        """Steps of scans, and calls of one cell in a loop of one's own."""
+        self.loops: dict[_Row, list[list[Op]]] = {}
+        runs: dict[Any, tuple[_Row, Any]] = {}
+        where: dict[int, tuple[_Row, int] | None] = {}
+        for op in self.found.ops:
+            scope = _step_scope(op.scope)
+            if scope is None:
+                continue
+            if id(scope) not in where:
+                owner = scope.owner
+                key = (id(scope.parent), None if isinstance(owner, Step) else id(owner))
+                row, last = runs.get(key, (None, None))
+                t = owner.t if isinstance(owner, Step) else (0 if last is None else last + 1)
+                if row is None or (isinstance(owner, Step) and abs(t - last) != 1):  # another run over time
+                    row = _Row("op", 0)
+                    row.op = "" if isinstance(owner, Step) else type(owner).__name__
+                    self.rows.append(row)
+                    self.loops[row] = []
+                row.reverse = last is not None and t < last
+                row.T += 1
+                runs[key] = (row, t)
+                where[id(scope)] = (row, len(self.loops[row]))
+                self.loops[row].append([])
+            row, k = where[id(scope)]  # type: ignore[misc]
+            self.loops[row][k].append(op)
+            self.steps[op] = (row, k)
+        for row, steps in self.loops.items():
+            if row.reverse:
+                for k, ops in enumerate(steps):
+                    self.steps |= {op: (row, row.T - 1 - k) for op in ops}
+
+    def _classify(self, op: Op) -> None:
+        if op in self.steps or self._passes(op):
+            return
+        if all(map(self._is_weight, op.sources)) and not _hidden(op) and not _over_time(op):
+            self.weights.add(op)
+            return
+        if _over_time(op):
+            row = _Row("fused", op.sources[0].shape[1] if op.sources[0] is not None else op.constants[0].shape[1])
+            row.reverse = bool(op.static.get("reverse"))
+            row.fields = [name[:-2] for name in _parameters(op) if name.endswith("_0")]
+            row.name, row.op = row.fields[0], names.op_label(op)
+            row.shape = (op.outputs[0].shape[0], *op.outputs[0].shape[2:])
+            row.dtype = op.outputs[0].dtype
+        elif (T := self._step_by_step(op)) is not None:
+            row = _Row("fused" if isinstance(op, FusedOp) else "op", T)
+            row.name = self._name(op) or names.op_label(op)
+            row.shape, row.dtype, row.op = (op.shape[0], *op.shape[2:]), op.dtype, names.op_label(op)
+        else:
+            self.rest[op] = _Rest()
+            return
+        self.rows.append(row)
+        self.whole[op] = row
+
+    def _passes(self, op: Any) -> bool:
+        return type(op).__name__ in PASSES and op not in self.steps
+
+    def _is_weight(self, place: Any) -> bool:
+        return place in self.weights or isinstance(self.found.resolve(place), Leaf) if place is not None else True
+
+    def _step_by_step(self, op: Op) -> int | None:
+        """How many steps an operation has that treats each step of a row by itself."""
+        kind = type(op).__name__
+        known = isinstance(op, Elementwise) or kind in AT_EACH_STEP
+        known = known or (kind == "MatMul" and self._is_weight(op.sources[1]))
+        if not known or op.shape is None or len(op.shape) < 2:
+            return None
+        if kind == "Embed":
+            return op.shape[1]
+        sources = [source for source in op.sources if source is not None and not self._is_weight(source)]
+        rows = {s.what for source in sources for s in self._origins(source) if s.t == ALL}
+        steps = {row.T for row in rows if isinstance(row, _Row)}
+        return steps.pop() if steps == {op.shape[1]} and len(rows) > 0 and all(isinstance(r, _Row) for r in rows) else None
+
+    # -- where a value comes from
+
+    def _origins(self, place: Any) -> tuple[_From, ...]:
+        """A loop, since plumbing may be chained to any length."""
+        place = self.found.resolve(place)
+        waiting = [place]
+        while waiting:
+            here = waiting[-1]
+            needed = [p for p in self._before(here) if p not in self.memo]
+            if needed:
+                waiting += needed
+                continue
+            waiting.pop()
+            if here not in self.memo:
+                self.memo[here] = self._origin(here)
+        return self.memo[place]
+
+    def _before(self, place: Any) -> list[Any]:
+        op = place.op if type(place) is Slot else place
+        return [self.found.resolve(s) for s in op.sources if s is not None] if self._passes(op) else []
+
+    def _origin(self, place: Any) -> tuple[_From, ...]:
+        op = place.op if type(place) is Slot else place
+        if op in self.steps:
+            return (_From(*self.steps[op]),)
+        if op in self.whole:
+            recurrent = type(place) is Slot and place.index > 0
+            return (_From(self.whole[op], LAST if recurrent else ALL),)
+        if not self._passes(op):
+            return (_From(op if op in self.rest else place),)
+        before = [self.memo[p] for p in self._before(op)]
+        kind = type(op).__name__
+        if kind == "Unstack":
+            return self._item(op, place.index, before[0])
+        if kind == "GetItem" and isinstance(t := _time_index(op), int):
+            return self._item(op, t % op.sources[0].shape[1], before[0])
+        found = tuple(dict.fromkeys(source for sources in before for source in sources))
+        rows = {source.what for source in found}
+        if kind == "Stack" and len(rows) == 1 and len(found) == getattr(found[0].what, "T", 0):
+            return (_From(found[0].what),)
+        return found
+
+    def _item(self, op: Op, t: int, before: tuple[_From, ...]) -> tuple[_From, ...]:
+        """One step of a sequence, or one of several values that were stacked."""
+        source = self.found.resolve(op.sources[0])
+        if type(source).__name__ == "Stack" and getattr(op, "axis", 1) == source.axis:  # type: ignore[union-attr]
+            return self.memo[self.found.resolve(source.sources[t])] if source.sources[t] is not None else ()
+        T = len(op.outputs) if op.outputs is not None else op.sources[0].shape[1]
+        return tuple(_From(s.what, t) if s.t == ALL and _length(s.what, T) else s for s in before)
+
+    # -- arrows
+
+    def _connect_whole(self, op: Op, row: _Row) -> None:
+        constants = op.constants or [None] * len(op.sources)
+        first = row.T - 1 if row.reverse else 0
+        states = []
+        parameters = _parameters(op) or [""] * len(op.sources)
+        for name, source, constant in zip(parameters, op.sources, constants, strict=False):
+            if name.endswith("_0"):
+                origins = self._origins(source) if source is not None else ()
+                known = [o for o in origins if isinstance(o.what, _Row) or o.what in self.rest]
+                for origin in known:
+                    self._arrow(origin, _From(row, first), name[:-2])
+                if not known:
+                    states.append(name)
+            elif source is not None and self._is_weight(source) and not (row.recurrent and name == "x"):
+                self._weight(row, name if row.recurrent else "", source)
+            elif source is not None or isinstance(constant, Constant):
+                for origin in self._origins(source) if source is not None else (_From(constant),):
+                    self._reads(row, origin, row.T)
+        for name, array in _hidden(op) if not row.recurrent else ():
+            given = self.given.setdefault(id(array), self._sequence(array, self.picture.arrays.get(id(array), name)))
+            self._reads(row, _From(given), row.T)
+        row.start = ", ".join(states)
+        for t in range(len(row.places) - 1 if row.recurrent else 0):
+            here, there = (t + 1, t) if row.reverse else (t, t + 1)
+            label = ", ".join(row.fields)
+            self.pairs.setdefault((_From(row, here), _From(row, there)), {})[label] = None
+
+    def _reads(self, row: _Row, origin: _From, T: int) -> None:
+        """A row reads a sequence, each of its steps at the same step."""
+        what = origin.what
+        if not isinstance(what, _Row):
+            what = self._given(what, T)
+        if origin.t in (ALL, LAST) and what.T == T and what is not row:
+            self.above.setdefault(what, {})[row] = None
+            for k in range(len(row.places)):
+                self.pairs.setdefault((_From(what, k), _From(row, k)), {})[""] = None
+
+    def _given(self, place: Any, T: int) -> _Row:
+        """The row of a sequence that no row computes."""
+        if place not in self.given:
+            row = self.given[place] = self._sequence(place, self._name(place) or "x")
+            if place in self.rest:
+                self._arrow(_From(place), _From(row))
+        return self.given[place]
+
+    def _sequence(self, array: Any, name: str) -> _Row:
+        row = _Row("input", array.shape[1])
+        row.name, row.dtype = name, array.dtype
+        row.shape = (array.shape[0], *array.shape[2:])
+        self.rows.insert(0, row)
+        return row
+
+    def _connect_loops(self) -> None:
+        for row, steps in self.loops.items():
+            order = range(row.T - 1, -1, -1) if row.reverse else range(row.T)
+            fresh = self._fresh_constants(steps)
+            carried: dict[str, None] = {}
+            uses: dict[Any, int] = {}
+            entered: dict[str, None] = {}
+            for k, ops in zip(order, steps, strict=True):
+                outside = dict.fromkeys(s for op in ops for s in op.sources if s is not None)
+                for source in outside:
+                    for origin in self._origins(source):
+                        if origin.what is row and origin.t == k:
+                            continue
+                        if origin.what is row:
+                            symbol = _base(self._name(self.found.resolve(source)))
+                            if symbol:
+                                carried[symbol] = None
+                            self._arrow(origin, _From(row, k), symbol)
+                        elif not isinstance(origin.what, _Row) and self._is_weight(origin.what):
+                            uses[origin.what] = uses.get(origin.what, 0) + 1
+                            if uses[origin.what] == 1 and k == order[0]:
+                                entered[origin.what] = None
+                        else:
+                            self._read_in_a_loop(row, k, origin)
+                last = ops[-1]
+            for place, n in uses.items():
+                if n > 1 or row.T == 1:
+                    self._weight(row, "", place)
+            row.fields = sorted(carried, key=lambda symbol: (symbol != "h", symbol)) or ["h"]
+            if row.fields == ["h"] and not carried:
+                for source, target in list(self.pairs):
+                    if source.what is row and target.what is row:
+                        self.pairs[source, target] = {"h": None}
+            row.name = row.fields[0]
+            row.shape, row.dtype = last.shape, last.dtype
+            if fresh:
+                given = _Row("input", row.T)
+                given.name, given.shape, given.dtype = "x", tuple(fresh[0].shape), fresh[0].dtype
+                self.rows.insert(0, given)
+                self._reads(row, _From(given), row.T)
+            filled = any(
+                target == self._boxed(_From(row, order[0])) and source.what is not row and not self._reads_it(source, row)
+                for source, target in self.pairs
+            )
+            row.start = "" if filled else ", ".join(f"{field}_0" for field in row.fields)
+
+    def _reads_it(self, source: _From, row: _Row) -> bool:
+        return row in self.above.get(source.what, ())
+
+    def _read_in_a_loop(self, row: _Row, k: int, origin: _From) -> None:
+        what = origin.what
+        if not isinstance(what, _Row) and what not in self.rest:
+            if not isinstance(what, Leaf | Constant) or len(what.shape) < 3:
+                return
+        if not isinstance(what, _Row) and origin.t >= 0 and len(getattr(what, "shape", ())) > 1:
+            what = self._given(what, row.T)
+        if isinstance(what, _Row) and origin.t == k and what.T == row.T:
+            self.above.setdefault(what, {})[row] = None
+        self._arrow(_From(what, origin.t), _From(row, k))
+
+    @staticmethod
+    def _fresh_constants(steps: list[list[Op]]) -> list[Constant]:
+        """What each step reads that no other does and that has no gradient: x_t."""
+        if len(steps) < 2:
+            return []
+        seen = {id(c) for op in steps[0] for c in op.constants or () if isinstance(c, Constant)}
+        return [
+            c for op in steps[1] for c in op.constants or () if isinstance(c, Constant) and c.shape and id(c) not in seen
+        ]
+
+    def _collect_rest(self) -> None:
+        """One box for all operations between the same rows."""
+        behind: dict[Op, frozenset[int]] = {}
+        for op in self.rest:
+            found: set[int] = set()
+            for source in op.sources:
+                for origin in self._origins(source) if source is not None else ():
+                    what = origin.what
+                    found |= behind[what] if what in behind else {id(what)} if isinstance(what, _Row) else set()
+            behind[op] = frozenset(found)
+        ahead: dict[Op, set[int]] = {op: set() for op in self.rest}
+        for user in reversed(self.found.ops):
+            mine = ahead[user] if user in self.rest else self._row_of(user)
+            if not mine:
+                continue
+            for source in user.sources:
+                for origin in self._origins(source) if source is not None else ():
+                    if origin.what in ahead:
+                        ahead[origin.what] |= mine
+        boxes: dict[Any, _Rest] = {}
+        for op in self.rest:
+            box = boxes.setdefault((behind[op], frozenset(ahead[op])), self.rest[op])
+            box.ops.append(op)
+            self.rest[op] = box
+        for place, origins in self.memo.items():
+            self.memo[place] = tuple(
+                dict.fromkeys(_From(self.rest.get(o.what, o.what), o.t) for o in origins)
+            )
+
+    def _row_of(self, op: Op) -> set[int]:
+        row = self.steps[op][0] if op in self.steps else self.whole.get(op)
+        return set() if row is None else {id(row)}
+
+    def _connect_rest(self) -> None:
+        for op, box in self.rest.items():
+            for source in op.sources:
+                for origin in self._origins(source) if source is not None else ():
+                    what = origin.what
+                    if isinstance(what, _Row | _Rest) and what is not box:
+                        self._arrow(origin, _From(box))
+
+    def _arrow(self, source: _From, target: _From, label: str = "") -> None:
+        """An arrow between boxes; from all steps of a row it is one for each of its boxes."""
+        what = source.what
+        if isinstance(what, Op):
+            source = _From(self.rest[what])
+        if isinstance(what, _Row) and source.t == ALL:
+            sources = [_From(what, k) for k in range(len(what.places))]
+        else:
+            sources = [self._boxed(source)]
+        if isinstance(target.what, _Row) and target.t == ALL:
+            targets = [_From(target.what, k) for k in range(len(target.what.places))]
+        else:
+            targets = [self._boxed(target)]
+        for a in sources:
+            for b in targets:
+                if a != b:
+                    self.pairs.setdefault((a, b), {})[label] = None
+
+    @staticmethod
+    def _boxed(end: _From) -> _From:
+        return _From(end.what, end.what.place(end.t)) if isinstance(end.what, _Row) else _From(end.what)
+
+    # -- names
+
+    def _name(self, place: Any) -> str:
+        return self.picture._name(place)
+
+    def _weight(self, row: _Row, symbol: str, place: Any) -> None:
+        leaves = [leaf for leaf in self._leaves(place) if isinstance(leaf, Leaf)]
+        paths = [self._name(leaf) or "tensor" for leaf in leaves]
+        about = " + ".join(f"{path} {names.shape(leaf.shape)}" for path, leaf in zip(paths, leaves, strict=True))
+        if symbol:
+            row.weights[symbol] = about
+        else:
+            for path, leaf in zip(paths, leaves, strict=True):
+                row.weights[path.rpartition(".")[2]] = f"{path} {names.shape(leaf.shape)}"
+
+    def _leaves(self, place: Any) -> list[Any]:
+        found: dict[Any, None] = {}
+        waiting = [self.found.resolve(place)]
+        while waiting:
+            here = waiting.pop()
+            here = here.op if type(here) is Slot else here
+            if isinstance(here, Op):
+                waiting += [self.found.resolve(s) for s in reversed(here.sources) if s is not None]
+            else:
+                found[here] = None
+        return list(found)
+
+    # -- where everything stands
+
+    def _arrange(self) -> None:
+        """Blocks of rows that go on together stand one right of the other; in each, rows stand on what they read."""
+        block = {row: row for row in self.rows}
+
+        def root(row: _Row) -> _Row:
+            while block[row] is not row:
+                row = block[row]
+            return row
+
+        for below, users in self.above.items():
+            for user in users:
+                block[root(user)] = root(below)
+        for _ in self.rows:  # depths settle: there is no circle among rows at the same step
+            changed = False
+            for below, users in self.above.items():
+                for user in users:
+                    if user.depth <= below.depth:
+                        user.depth, changed = below.depth + 1, True
+            if not changed:
+                break
+        blocks: dict[_Row, list[_Row]] = {}
+        for row in self.rows:
+            blocks.setdefault(root(row), []).append(row)
+        waits: dict[_Row, set[_Row]] = {name: set() for name in blocks}
+        through: dict[Any, set[_Row]] = {}
+        for (source, target), _ in self.pairs.items():  # boxes between two blocks pass on what they wait for
+            if isinstance(target.what, _Rest) and isinstance(source.what, _Row):
+                through.setdefault(target.what, set()).add(root(source.what))
+        for source, target in self.pairs:
+            if isinstance(target.what, _Row):
+                before = {root(source.what)} if isinstance(source.what, _Row) else through.get(source.what, set())
+                waits[root(target.what)] |= before - {root(target.what)}
+        column, placed = 0, []  # type: ignore[var-annotated]
+        while len(placed) < len(blocks):
+            ready = [name for name in blocks if name not in placed and waits[name] <= set(placed)]
+            name = ready[0] if ready else next(name for name in blocks if name not in placed)
+            placed.append(name)
+            rows = sorted(blocks[name], key=lambda row: row.depth)
+            layers = sorted({row.depth for row in rows if row.recurrent})
+            both = any(row.reverse for row in rows) and not all(row.reverse for row in rows if row.recurrent)
+            for level, row in enumerate(rows):
+                row.level, row.column = level, column + 2
+                if row.recurrent:
+                    layer = str(layers.index(row.depth) + 1).translate(names.SUPERSCRIPTS) if len(layers) > 1 else ""
+                    arrow = ("\u20d6" if row.reverse else "\u20d7") if both else ""
+                    row.symbol = lambda name, arrow=arrow, layer=layer: f"{name}{arrow}{layer}"  # type: ignore
+                else:
+                    row.symbol = lambda name: name  # type: ignore[attr-defined]
+            column += 3 + max(len(row.places) for row in rows)
+        taken: set[tuple[int, int]] = set()
+        for box in dict.fromkeys(self.rest.values()):
+            before_it = [s.what for s, t in self.pairs if t.what is box and isinstance(s.what, _Row)]
+            after_it = [t.what for s, t in self.pairs if s.what is box and isinstance(t.what, _Row)]
+            if before_it:
+                last = max(before_it, key=lambda row: (row.column, row.level))
+                box.column, box.level = last.column + len(last.places), last.level
+            elif after_it:
+                box.column, box.level = after_it[0].column - 1, after_it[0].level
+            while (box.column, box.level) in taken:
+                box.level += 1
+            taken.add((box.column, box.level))
+
+    # -- the value
+
+    def _finish(self, title: str) -> Graph:
+        boxes: list[tuple[int, int, Any, Callable[[str, str], Node]]] = []
+        extra: list[tuple[Any, _From, str]] = []
+        for row in self.rows:
+            for k, t in enumerate(row.places):
+                boxes.append((row.column + k, row.level, _From(row, k), _step_node(row, t)))
+            first = _From(row, len(row.places) - 1 if row.reverse else 0)
+            if row.start:
+                column = row.column + len(row.places) if row.reverse else row.column - 1
+                label = ", ".join(_indexed(row.symbol(s[:-2]), 0 if not row.reverse else row.T + 1) for s in row.start.split(", "))  # type: ignore
+                boxes.append((column, row.level, (row, "start"), _node("input", label, row.shape, row.dtype, row.level)))
+                extra.append(((row, "start"), first, ", ".join(row.fields)))
+            if row.weights:
+                about = "\n".join(f"{s} = {path}" if s != path.split(" ")[0].rpartition(".")[2] else path for s, path in row.weights.items())
+                label = ", ".join(map(names.pretty, row.weights))
+                boxes.append((row.column - 2, row.level, (row, "weights"), _node("parameter", label, None, None, row.level, about)))
+                extra.append(((row, "weights"), _From(row, 0), ""))
+        for box in dict.fromkeys(self.rest.values()):
+            boxes.append((box.column, box.level, _From(box), self._rest_node(box)))
+        boxes.sort(key=lambda item: item[:2])
+        ids, nodes, parts = {}, [], []  # type: ignore[var-annotated]
+        columns: dict[int, str] = {}
+        labels = {row.column + k: t for row in self.rows for k, t in enumerate(row.places)}
+        for k, (column, _, key, make) in enumerate(boxes):
+            if column not in columns:
+                columns[column] = f"p{len(columns)}"
+                t = labels.get(column)
+                label = "" if t is None else f"t = {t + 1}" if t != ALL else "…"
+                parts.append(Part(columns[column], label, "column"))
+            ids[key] = f"n{k}"
+            nodes.append(make(f"n{k}", columns[column]))
+        edges = [Edge(ids[a], ids[b], ", ".join(filter(None, called))) for (a, b), called in self.pairs.items()]
+        edges += [Edge(ids[a], ids[b], label) for a, b, label in extra]
+        order = {node.id: k for k, node in enumerate(nodes)}
+        edges.sort(key=lambda edge: (order[edge.target], order[edge.source]))
+        return Graph(title, tuple(nodes), tuple(edges), tuple(parts))
+
+    def _rest_node(self, box: _Rest) -> Callable[[str, str], Node]:
+        last = box.ops[-1]
+        name = self._name(last)
+        label = f"{name} = {names.op_label(last)}" if name else names.op_label(last)
+        if len(box.ops) > 1:
+            label = name or f"… {names.op_label(last)}"
+            return lambda id, part: Node(id, "fold", label, part=part, output=box.output, count=len(box.ops), row=box.level)
+        kind = "fused" if isinstance(last, FusedOp) else "op"
+        shape = last.shape if last.outputs is None else None
+        return _node(kind, label, shape, last.dtype, box.level, output=box.output)
+
+
+def _node(
+    kind: str, label: str, shape: Any, dtype: Any, level: int, about: str = "", output: bool = False, op: str = ""
+) -> Callable[[str, str], Node]:
+    dims = None if shape is None else tuple(int(n) for n in shape)
+    return lambda id, part: Node(
+        id, kind, label, dims, None if dtype is None else str(dtype), part, op, about, output, row=level
+    )
+
+
+def _step_node(row: _Row, t: int) -> Callable[[str, str], Node]:
+    if t == ALL:
+        label = f"… {row.folded:,} steps …"
+        return lambda id, part: Node(
+            id, "fold", label, part=part, output=row.output, count=row.folded, row=row.level
+        )
+    fields = [_indexed(row.symbol(name), t + 1) for name in (row.fields or [row.name])]  # type: ignore[attr-defined]
+    return _node("op" if row.recurrent else row.kind, ", ".join(fields), row.shape, row.dtype, row.level, output=row.output, op=row.op)
+
+
+def _indexed(name: str, t: int) -> str:
+    """A symbol at one step; a name of several letters stays as it is, for its place says when.
+
+    >>> _indexed("h", 12), _indexed("embedding", 12)
+    ('h₁₂', 'embedding')
+    """
+    return name + str(t).translate(_LOW) if len(re.sub(r"[\u20d6\u20d7⁰¹²³⁴⁵⁶⁷⁸⁹]", "", name)) == 1 else name
+
+
+_LOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+def _base(name: str) -> str:
+    """A symbol without its index: h of hₜ, of h^k_t and of h_3."""
+    match = re.match(r"(\w)(?:[₀-₉ₜᵢ^_]|$)", name)
+    return match[1] if match else ""
+
+
+def _step_scope(scope: Scope | None) -> Scope | None:
+    """The outermost step of a loop over time around an operation."""
+    found = None
+    while scope is not None:
+        if isinstance(scope.owner, Step | _Cell):
+            found = scope
+        scope = scope.parent
+    return found
+
+
+def _parameters(op: Op) -> list[str]:
+    return [name for name in _plain_names(op)]
+
+
+def _plain_names(op: Op) -> Iterable[str]:
+    import inspect
+
+    if not isinstance(op, FusedOp):
+        return ()
+    return list(inspect.signature(type(op).definition).parameters)[1 : 1 + len(op.sources)]
+
+
+def _over_time(op: Op) -> bool:
+    """Whether an operation is a recurrence over a whole sequence."""
+    return isinstance(op, FusedOp) and "reverse" in op.static and any(n.endswith("_0") for n in _plain_names(op))
+
+
+def _time_index(op: Any) -> Any:
+    index = op.index
+    return index[1] if isinstance(index, tuple) and len(index) > 1 and index[0] == slice(None) else None
+
+
+def _length(what: Any, T: int) -> bool:
+    if isinstance(what, _Row):
+        return what.T == T
+    return True
