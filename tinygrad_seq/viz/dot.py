@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from . import names
 from .style import EDGE, FONT, PARTS, SIZES, STYLES, is_round, lines, node_size
 from .value import Edge, Graph, Node, outline
@@ -11,8 +13,9 @@ def dot(graph: Graph, drawing: bool = True) -> str:
     """The DOT text of a picture: to be drawn by Graphviz, or to be laid out and drawn by us."""
     out = [
         "digraph {",
-        f'  graph [fontname="{FONT}", fontsize={SIZES.title}, nodesep=0.25, ranksep=0.35, pad=0.1, labelloc=t'
-        + (", rankdir=LR" if is_grid(graph) else "")
+        f'  graph [fontname="{FONT}", fontsize={SIZES.title}, nodesep=0.25, '
+        + ("ranksep=0.5, rankdir=LR" if is_grid(graph) else "ranksep=0.35")
+        + ", pad=0.1, labelloc=t"
         + (_heading(graph) if drawing else "")
         + "]",
         f'  node [fontname="{FONT}", fontsize={SIZES.label}, fixedsize=true, shape=box]',
@@ -94,20 +97,22 @@ def _grid_edges(graph: Graph, drawing: bool) -> list[str]:
     for node in graph.nodes:
         at[node.part or ""][node.row or 0] = node.id
     rows = {node.id: node.row for node in graph.nodes}
+    columns = {part.id: k for k, part in enumerate(graph.parts)}
+    column = {node.id: columns[node.part or ""] for node in graph.nodes}
     out, seen = [], set()
     for edge, turned in zip(graph.edges, is_turned(graph), strict=True):
         tail, head = (edge.target, edge.source) if turned else (edge.source, edge.target)
         seen.add((tail, head))
         more = [f"label={quoted(edge.label if drawing else f' {edge.label} ')}"] if edge.label else []
         more += ["dir=back"] if turned else []
-        more += ["weight=20"] if rows[tail] == rows[head] else []
+        if rows[tail] == rows[head]:
+            more += ["weight=20" if column[head] == column[tail] + 1 else "weight=0"]  # those between stand on the line
         out.append(f"  {tail} -> {head}" + (f" [{', '.join(more)}]" if more else ""))
     hidden = []
-    columns = list(at.values())
-    for column in columns:
-        stack = [column[row] for row in sorted(column, reverse=True)]
-        hidden += list(zip(stack, stack[1:], strict=False))
-    for left, right in zip(columns, columns[1:], strict=False):
+    for each in at.values():
+        stack = [each[row] for row in sorted(each, reverse=True)]
+        hidden += list(pairwise(stack))
+    for left, right in pairwise(at.values()):
         shared = sorted(left.keys() & right.keys())
         hidden += [(left[row], right[row]) for row in shared] or [(min(left.items())[1], min(right.items())[1])]
     return out + [f"  {a} -> {b} [style=invis, weight=20]" for a, b in hidden if (a, b) not in seen]

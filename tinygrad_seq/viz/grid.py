@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..core import FusedOp, Leaf, Op
@@ -13,7 +14,7 @@ from ..core.tensor import Constant
 from ..nn.recurrent import _Cell
 from ..ops.elementwise import Elementwise
 from . import names
-from .build import PLUMBING, _hidden, _input_names, _Ops, _Picture
+from .build import PLUMBING, _hidden, _Ops, _Picture
 from .value import Edge, Graph, Node, Part
 
 ENDS = 2  # steps that are drawn at each end of a long sequence
@@ -35,8 +36,9 @@ class _Row:
         self.op = ""
         self.equation = ""
         self.weights: dict[str, str] = {}  # their symbols -> the parameters behind them
-        self.start = ""  # the state before the first step, where it comes from nowhere
-        self.output = False
+        self.start: list[str] = []  # the fields of the state before the first step, where it comes from nowhere
+        self.outputs: set[int] = set()  # which of its boxes the picture was asked for
+        self.symbol = str  # a symbol -> the same with the layer's number and its direction
         self.column = self.level = self.depth = 0
 
     @property
@@ -96,8 +98,9 @@ class _Grid:
         self.steps: dict[Op, tuple[_Row, int]] = {}  # operations in a loop over time
         self.whole: dict[Op, _Row] = {}  # operations over all of time
         self.given: dict[Any, _Row] = {}  # sequences that no row computes
-        self.rest: dict[Op, _Rest] = {}
+        self.rest: dict[Op, None] = {}
         self.weights: set[Any] = set()  # what is computed from parameters alone
+        self.boxes: dict[Op, _Rest] = {}  # the box of each operation in `rest`, when they are known
         self.memo: dict[Any, tuple[_From, ...]] = {}
         self.pairs: dict[tuple[_From, _From], dict[str, None]] = {}  # arrows and their labels
         self.above: dict[_Row, dict[_Row, None]] = {}  # a row -> those that read it at the same step
@@ -118,7 +121,11 @@ class _Grid:
         self._connect_rest()
         for place in map(self.found.resolve, self.found.outputs):
             for source in self._origins(place):
-                if isinstance(source.what, _Row | _Rest):
+                if isinstance(source.what, _Row):
+                    source.what.outputs |= (
+                        {source.what.place(source.t)} if source.t != ALL else set(range(source.what.T))
+                    )
+                elif isinstance(source.what, _Rest):
                     source.what.output = True
         self._arrange()
         return self._finish(title)
@@ -160,7 +167,8 @@ class _Grid:
     def _classify(self, op: Op) -> None:
         if op in self.steps or self._passes(op):
             return
-        if all(map(self._is_weight, op.sources)) and not _hidden(op) and not _over_time(op):
+        made_of_weights = all(map(self._is_weight, op.sources)) and not any(map(_is_array, op.constants or ()))
+        if made_of_weights and not _hidden(op) and not _over_time(op):
             self.weights.add(op)
             return
         if _over_time(op):
@@ -175,7 +183,7 @@ class _Grid:
             row.name = self._name(op) or names.op_label(op)
             row.shape, row.dtype, row.op = (op.shape[0], *op.shape[2:]), op.dtype, names.op_label(op)
         else:
-            self.rest[op] = _Rest()
+            self.rest[op] = None
             return
         self.rows.append(row)
         self.whole[op] = row
@@ -184,7 +192,10 @@ class _Grid:
         return type(op).__name__ in PASSES and op not in self.steps
 
     def _is_weight(self, place: Any) -> bool:
-        return place in self.weights or isinstance(self.found.resolve(place), Leaf) if place is not None else True
+        if place is None:
+            return True
+        here = self.found.resolve(place)
+        return isinstance(here, Leaf) or (here.op if type(here) is Slot else here) in self.weights
 
     def _step_by_step(self, op: Op) -> int | None:
         """How many steps an operation has that treats each step of a row by itself."""
@@ -196,9 +207,11 @@ class _Grid:
         if kind == "Embed":
             return op.shape[1]
         sources = [source for source in op.sources if source is not None and not self._is_weight(source)]
-        rows = {s.what for source in sources for s in self._origins(source) if s.t == ALL}
-        steps = {row.T for row in rows if isinstance(row, _Row)}
-        return steps.pop() if steps == {op.shape[1]} and len(rows) > 0 and all(isinstance(r, _Row) for r in rows) else None
+        if not sources and any(map(_is_array, op.constants or ())):  # the input itself
+            return op.shape[1] if len(op.shape) > 2 else None
+        origins = [origin for source in sources for origin in self._origins(source)]
+        steps = {o.what.T if isinstance(o.what, _Row) and o.t == ALL else None for o in origins}
+        return op.shape[1] if steps == {op.shape[1]} else None
 
     # -- where a value comes from
 
@@ -229,7 +242,7 @@ class _Grid:
             recurrent = type(place) is Slot and place.index > 0
             return (_From(self.whole[op], LAST if recurrent else ALL),)
         if not self._passes(op):
-            return (_From(op if op in self.rest else place),)
+            return (_From(self.boxes.get(op) or (op if op in self.rest else place)),)
         before = [self.memo[p] for p in self._before(op)]
         kind = type(op).__name__
         if kind == "Unstack":
@@ -248,23 +261,22 @@ class _Grid:
         if type(source).__name__ == "Stack" and getattr(op, "axis", 1) == source.axis:  # type: ignore[union-attr]
             return self.memo[self.found.resolve(source.sources[t])] if source.sources[t] is not None else ()
         T = len(op.outputs) if op.outputs is not None else op.sources[0].shape[1]
-        return tuple(_From(s.what, t) if s.t == ALL and _length(s.what, T) else s for s in before)
+        return tuple(_From(s.what, t) if s.t == ALL and getattr(s.what, "T", T) == T else s for s in before)
 
     # -- arrows
 
     def _connect_whole(self, op: Op, row: _Row) -> None:
         constants = op.constants or [None] * len(op.sources)
         first = row.T - 1 if row.reverse else 0
-        states = []
         parameters = _parameters(op) or [""] * len(op.sources)
         for name, source, constant in zip(parameters, op.sources, constants, strict=False):
             if name.endswith("_0"):
                 origins = self._origins(source) if source is not None else ()
-                known = [o for o in origins if isinstance(o.what, _Row) or o.what in self.rest]
+                known = [o for o in origins if isinstance(o.what, _Row | _Rest)]
                 for origin in known:
                     self._arrow(origin, _From(row, first), name[:-2])
                 if not known:
-                    states.append(name)
+                    row.start.append(name[:-2])
             elif source is not None and self._is_weight(source) and not (row.recurrent and name == "x"):
                 self._weight(row, name if row.recurrent else "", source)
             elif source is not None or isinstance(constant, Constant):
@@ -273,7 +285,6 @@ class _Grid:
         for name, array in _hidden(op) if not row.recurrent else ():
             given = self.given.setdefault(id(array), self._sequence(array, self.picture.arrays.get(id(array), name)))
             self._reads(row, _From(given), row.T)
-        row.start = ", ".join(states)
         for t in range(len(row.places) - 1 if row.recurrent else 0):
             here, there = (t + 1, t) if row.reverse else (t, t + 1)
             label = ", ".join(row.fields)
@@ -292,8 +303,9 @@ class _Grid:
     def _given(self, place: Any, T: int) -> _Row:
         """The row of a sequence that no row computes."""
         if place not in self.given:
-            row = self.given[place] = self._sequence(place, self._name(place) or "x")
-            if place in self.rest:
+            array = place.ops[-1] if isinstance(place, _Rest) else place
+            row = self.given[place] = self._sequence(array, self._name(array) or "x")
+            if isinstance(place, _Rest):
                 self._arrow(_From(place), _From(row))
         return self.given[place]
 
@@ -310,7 +322,6 @@ class _Grid:
             fresh = self._fresh_constants(steps)
             carried: dict[str, None] = {}
             uses: dict[Any, int] = {}
-            entered: dict[str, None] = {}
             for k, ops in zip(order, steps, strict=True):
                 outside = dict.fromkeys(s for op in ops for s in op.sources if s is not None)
                 for source in outside:
@@ -322,10 +333,12 @@ class _Grid:
                             if symbol:
                                 carried[symbol] = None
                             self._arrow(origin, _From(row, k), symbol)
-                        elif not isinstance(origin.what, _Row) and self._is_weight(origin.what):
+                        elif (
+                            origin.t == ALL
+                            and not isinstance(origin.what, _Row | _Rest)
+                            and self._is_weight(origin.what)
+                        ):
                             uses[origin.what] = uses.get(origin.what, 0) + 1
-                            if uses[origin.what] == 1 and k == order[0]:
-                                entered[origin.what] = None
                         else:
                             self._read_in_a_loop(row, k, origin)
                 last = ops[-1]
@@ -345,21 +358,22 @@ class _Grid:
                 self.rows.insert(0, given)
                 self._reads(row, _From(given), row.T)
             filled = any(
-                target == self._boxed(_From(row, order[0])) and source.what is not row and not self._reads_it(source, row)
+                target == self._boxed(_From(row, order[0]))
+                and source.what is not row
+                and not self._reads_it(source, row)
                 for source, target in self.pairs
             )
-            row.start = "" if filled else ", ".join(f"{field}_0" for field in row.fields)
+            row.start = [] if filled else row.fields
 
     def _reads_it(self, source: _From, row: _Row) -> bool:
         return row in self.above.get(source.what, ())
 
     def _read_in_a_loop(self, row: _Row, k: int, origin: _From) -> None:
         what = origin.what
-        if not isinstance(what, _Row) and what not in self.rest:
-            if not isinstance(what, Leaf | Constant) or len(what.shape) < 3:
-                return
-        if not isinstance(what, _Row) and origin.t >= 0 and len(getattr(what, "shape", ())) > 1:
+        if not isinstance(what, _Row) and origin.t >= 0:  # one step of it
             what = self._given(what, row.T)
+        if not isinstance(what, _Row | _Rest):
+            return
         if isinstance(what, _Row) and origin.t == k and what.T == row.T:
             self.above.setdefault(what, {})[row] = None
         self._arrow(_From(what, origin.t), _From(row, k))
@@ -371,7 +385,10 @@ class _Grid:
             return []
         seen = {id(c) for op in steps[0] for c in op.constants or () if isinstance(c, Constant)}
         return [
-            c for op in steps[1] for c in op.constants or () if isinstance(c, Constant) and c.shape and id(c) not in seen
+            c
+            for op in steps[1]
+            for c in op.constants or ()
+            if isinstance(c, Constant) and c.shape and id(c) not in seen
         ]
 
     def _collect_rest(self) -> None:
@@ -395,20 +412,17 @@ class _Grid:
                         ahead[origin.what] |= mine
         boxes: dict[Any, _Rest] = {}
         for op in self.rest:
-            box = boxes.setdefault((behind[op], frozenset(ahead[op])), self.rest[op])
-            box.ops.append(op)
-            self.rest[op] = box
+            self.boxes[op] = boxes.setdefault((behind[op], frozenset(ahead[op])), _Rest())
+            self.boxes[op].ops.append(op)
         for place, origins in self.memo.items():
-            self.memo[place] = tuple(
-                dict.fromkeys(_From(self.rest.get(o.what, o.what), o.t) for o in origins)
-            )
+            self.memo[place] = tuple(dict.fromkeys(_From(self.boxes.get(o.what, o.what), o.t) for o in origins))
 
     def _row_of(self, op: Op) -> set[int]:
         row = self.steps[op][0] if op in self.steps else self.whole.get(op)
         return set() if row is None else {id(row)}
 
     def _connect_rest(self) -> None:
-        for op, box in self.rest.items():
+        for op, box in self.boxes.items():
             for source in op.sources:
                 for origin in self._origins(source) if source is not None else ():
                     what = origin.what
@@ -418,8 +432,6 @@ class _Grid:
     def _arrow(self, source: _From, target: _From, label: str = "") -> None:
         """An arrow between boxes; from all steps of a row it is one for each of its boxes."""
         what = source.what
-        if isinstance(what, Op):
-            source = _From(self.rest[what])
         if isinstance(what, _Row) and source.t == ALL:
             sources = [_From(what, k) for k in range(len(what.places))]
         else:
@@ -443,24 +455,22 @@ class _Grid:
         return self.picture._name(place)
 
     def _weight(self, row: _Row, symbol: str, place: Any) -> None:
-        leaves = [leaf for leaf in self._leaves(place) if isinstance(leaf, Leaf)]
-        paths = [self._name(leaf) or "tensor" for leaf in leaves]
-        about = " + ".join(f"{path} {names.shape(leaf.shape)}" for path, leaf in zip(paths, leaves, strict=True))
+        """Note a weight of a row, by its symbol in the definition, or else by its path."""
+        leaves = [(self._name(leaf) or "tensor", names.shape(leaf.shape)) for leaf in self._leaves(place)]
         if symbol:
-            row.weights[symbol] = about
-        else:
-            for path, leaf in zip(paths, leaves, strict=True):
-                row.weights[path.rpartition(".")[2]] = f"{path} {names.shape(leaf.shape)}"
+            row.weights[symbol] = f"{symbol} = " + " + ".join(f"{path} {shape}" for path, shape in leaves)
+        for path, shape in leaves if not symbol else ():
+            row.weights[path] = f"{path} {shape}"
 
-    def _leaves(self, place: Any) -> list[Any]:
-        found: dict[Any, None] = {}
+    def _leaves(self, place: Any) -> list[Leaf]:
+        found: dict[Leaf, None] = {}
         waiting = [self.found.resolve(place)]
         while waiting:
             here = waiting.pop()
             here = here.op if type(here) is Slot else here
             if isinstance(here, Op):
                 waiting += [self.found.resolve(s) for s in reversed(here.sources) if s is not None]
-            else:
+            elif isinstance(here, Leaf):
                 found[here] = None
         return list(found)
 
@@ -511,12 +521,10 @@ class _Grid:
                 if row.recurrent:
                     layer = str(layers.index(row.depth) + 1).translate(names.SUPERSCRIPTS) if len(layers) > 1 else ""
                     arrow = ("\u20d6" if row.reverse else "\u20d7") if both else ""
-                    row.symbol = lambda name, arrow=arrow, layer=layer: f"{name}{arrow}{layer}"  # type: ignore
-                else:
-                    row.symbol = lambda name: name  # type: ignore[attr-defined]
+                    row.symbol = f"{{}}{arrow}{layer}".format
             column += 3 + max(len(row.places) for row in rows)
         taken: set[tuple[int, int]] = set()
-        for box in dict.fromkeys(self.rest.values()):
+        for box in dict.fromkeys(self.boxes.values()):
             before_it = [s.what for s, t in self.pairs if t.what is box and isinstance(s.what, _Row)]
             after_it = [t.what for s, t in self.pairs if s.what is box and isinstance(t.what, _Row)]
             if before_it:
@@ -531,23 +539,23 @@ class _Grid:
     # -- the value
 
     def _finish(self, title: str) -> Graph:
-        boxes: list[tuple[int, int, Any, Callable[[str, str], Node]]] = []
+        boxes: list[tuple[int, int, Any, _Maker]] = []
         extra: list[tuple[Any, _From, str]] = []
         for row in self.rows:
             for k, t in enumerate(row.places):
-                boxes.append((row.column + k, row.level, _From(row, k), _step_node(row, t)))
+                boxes.append((row.column + k, row.level, _From(row, k), _step_node(row, k, t)))
             first = _From(row, len(row.places) - 1 if row.reverse else 0)
             if row.start:
                 column = row.column + len(row.places) if row.reverse else row.column - 1
-                label = ", ".join(_indexed(row.symbol(s[:-2]), 0 if not row.reverse else row.T + 1) for s in row.start.split(", "))  # type: ignore
-                boxes.append((column, row.level, (row, "start"), _node("input", label, row.shape, row.dtype, row.level)))
+                label = ", ".join(_indexed(row.symbol(field), row.T + 1 if row.reverse else 0) for field in row.start)
+                node = _node("input", label, row.shape, row.dtype, row.level)
+                boxes.append((column, row.level, (row, "start"), node))
                 extra.append(((row, "start"), first, ", ".join(row.fields)))
             if row.weights:
-                about = "\n".join(f"{s} = {path}" if s != path.split(" ")[0].rpartition(".")[2] else path for s, path in row.weights.items())
-                label = ", ".join(map(names.pretty, row.weights))
-                boxes.append((row.column - 2, row.level, (row, "weights"), _node("parameter", label, None, None, row.level, about)))
+                node = _node("parameter", _weights_label(row), None, None, row.level, "\n".join(row.weights.values()))
+                boxes.append((row.column - 2, row.level, (row, "weights"), node))
                 extra.append(((row, "weights"), _From(row, 0), ""))
-        for box in dict.fromkeys(self.rest.values()):
+        for box in dict.fromkeys(self.boxes.values()):
             boxes.append((box.column, box.level, _From(box), self._rest_node(box)))
         boxes.sort(key=lambda item: item[:2])
         ids, nodes, parts = {}, [], []  # type: ignore[var-annotated]
@@ -557,7 +565,7 @@ class _Grid:
             if column not in columns:
                 columns[column] = f"p{len(columns)}"
                 t = labels.get(column)
-                label = "" if t is None else f"t = {t + 1}" if t != ALL else "…"
+                label = "beside" if t is None else f"t = {t + 1}" if t != ALL else "…"
                 parts.append(Part(columns[column], label, "column"))
             ids[key] = f"n{k}"
             nodes.append(make(f"n{k}", columns[column]))
@@ -567,35 +575,39 @@ class _Grid:
         edges.sort(key=lambda edge: (order[edge.target], order[edge.source]))
         return Graph(title, tuple(nodes), tuple(edges), tuple(parts))
 
-    def _rest_node(self, box: _Rest) -> Callable[[str, str], Node]:
+    def _rest_node(self, box: _Rest) -> _Maker:
         last = box.ops[-1]
         name = self._name(last)
         label = f"{name} = {names.op_label(last)}" if name else names.op_label(last)
         if len(box.ops) > 1:
             label = name or f"… {names.op_label(last)}"
-            return lambda id, part: Node(id, "fold", label, part=part, output=box.output, count=len(box.ops), row=box.level)
+            n = len(box.ops)
+            return lambda id, part: Node(id, "fold", label, part=part, output=box.output, count=n, row=box.level)
         kind = "fused" if isinstance(last, FusedOp) else "op"
         shape = last.shape if last.outputs is None else None
         return _node(kind, label, shape, last.dtype, box.level, output=box.output)
 
 
+_Maker = Callable[[str, str], Node]  # from the node's id and its part's
+
+
 def _node(
     kind: str, label: str, shape: Any, dtype: Any, level: int, about: str = "", output: bool = False, op: str = ""
-) -> Callable[[str, str], Node]:
+) -> _Maker:
     dims = None if shape is None else tuple(int(n) for n in shape)
     return lambda id, part: Node(
         id, kind, label, dims, None if dtype is None else str(dtype), part, op, about, output, row=level
     )
 
 
-def _step_node(row: _Row, t: int) -> Callable[[str, str], Node]:
+def _step_node(row: _Row, k: int, t: int) -> _Maker:
+    output = k in row.outputs
     if t == ALL:
         label = f"… {row.folded:,} steps …"
-        return lambda id, part: Node(
-            id, "fold", label, part=part, output=row.output, count=row.folded, row=row.level
-        )
-    fields = [_indexed(row.symbol(name), t + 1) for name in (row.fields or [row.name])]  # type: ignore[attr-defined]
-    return _node("op" if row.recurrent else row.kind, ", ".join(fields), row.shape, row.dtype, row.level, output=row.output, op=row.op)
+        return lambda id, part: Node(id, "fold", label, part=part, output=output, count=row.folded, row=row.level)
+    label = ", ".join(_indexed(row.symbol(name), t + 1) for name in row.fields or [row.name])
+    kind = "op" if row.recurrent else row.kind
+    return _node(kind, label, row.shape, row.dtype, row.level, output=output, op=row.op)
 
 
 def _indexed(name: str, t: int) -> str:
@@ -605,6 +617,14 @@ def _indexed(name: str, t: int) -> str:
     ('h₁₂', 'embedding')
     """
     return name + str(t).translate(_LOW) if len(re.sub(r"[\u20d6\u20d7⁰¹²³⁴⁵⁶⁷⁸⁹]", "", name)) == 1 else name
+
+
+def _weights_label(row: _Row) -> str:
+    """Symbols as they are; of paths the first ones, for a cell has four."""
+    shown = list(row.weights)
+    if row.recurrent:
+        shown = [path.rpartition(".")[2] for path in shown]
+    return ", ".join(map(names.pretty, shown if len(shown) <= 4 and len("".join(shown)) < 20 else [*shown[:1], "…"]))
 
 
 _LOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -627,28 +647,22 @@ def _step_scope(scope: Scope | None) -> Scope | None:
 
 
 def _parameters(op: Op) -> list[str]:
-    return [name for name in _plain_names(op)]
-
-
-def _plain_names(op: Op) -> Iterable[str]:
-    import inspect
-
+    """What a fused operation's definition calls its inputs, as Python writes it."""
     if not isinstance(op, FusedOp):
-        return ()
+        return []
     return list(inspect.signature(type(op).definition).parameters)[1 : 1 + len(op.sources)]
 
 
 def _over_time(op: Op) -> bool:
     """Whether an operation is a recurrence over a whole sequence."""
-    return isinstance(op, FusedOp) and "reverse" in op.static and any(n.endswith("_0") for n in _plain_names(op))
+    return isinstance(op, FusedOp) and "reverse" in op.static and any(name.endswith("_0") for name in _parameters(op))
 
 
 def _time_index(op: Any) -> Any:
+    """t of x[:, t]."""
     index = op.index
     return index[1] if isinstance(index, tuple) and len(index) > 1 and index[0] == slice(None) else None
 
 
-def _length(what: Any, T: int) -> bool:
-    if isinstance(what, _Row):
-        return what.T == T
-    return True
+def _is_array(constant: Any) -> bool:
+    return isinstance(constant, Constant) and len(constant.shape) > 0
