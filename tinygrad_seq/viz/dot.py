@@ -14,7 +14,7 @@ def dot(graph: Graph, drawing: bool = True) -> str:
     out = [
         "digraph {",
         f'  graph [fontname="{FONT}", fontsize={SIZES.title}, nodesep=0.25, '
-        + ("ranksep=0.5, rankdir=LR" if is_grid(graph) else "ranksep=0.35")
+        + (f"ranksep={_gap(graph):g}, rankdir=LR" if is_grid(graph) else "ranksep=0.35")
         + ", pad=0.1, labelloc=t"
         + (_heading(graph) if drawing else "")
         + "]",
@@ -91,31 +91,39 @@ def is_turned(graph: Graph) -> list[bool]:
     return [at[edge.source] > at[edge.target] for edge in graph.edges]
 
 
+def _gap(graph: Graph) -> float:
+    """Room between the columns: more where arrows pass by a box of their own column."""
+    nodes = {node.id: node for node in graph.nodes}
+    ends = [(nodes[edge.source], nodes[edge.target]) for edge in graph.edges]
+    passing = any(a.part == b.part and abs((a.row or 0) - (b.row or 0)) > 1 for a, b in ends)
+    return 0.85 if passing else 0.5
+
+
 def _grid_edges(graph: Graph, drawing: bool) -> list[str]:
     """All arrows, and invisible lines that hold the rows straight and in their order."""
     at: dict[str, dict[int, str]] = {part.id: {} for part in graph.parts}
     for node in graph.nodes:
         at[node.part or ""][node.row or 0] = node.id
+    near: dict[tuple[str, str], bool] = {}  # neighbours, and whether on one row
+    for column in at.values():
+        near |= dict.fromkeys(pairwise(column[row] for row in sorted(column, reverse=True)), False)
+    left: dict[int, str] = {}
+    for before, column in zip([{}, *at.values()], at.values(), strict=False):
+        near |= {(left[row], name): True for row, name in column.items() if row in left}
+        if before and not before.keys() & column.keys():  # what stands on no common row is still one right of the other
+            near[before[min(before)], column[min(column)]] = False
+        left |= column
     rows = {node.id: node.row for node in graph.nodes}
-    columns = {part.id: k for k, part in enumerate(graph.parts)}
-    column = {node.id: columns[node.part or ""] for node in graph.nodes}
-    out, seen = [], set()
+    out, drawn = [], set()
     for edge, turned in zip(graph.edges, is_turned(graph), strict=True):
         tail, head = (edge.target, edge.source) if turned else (edge.source, edge.target)
-        seen.add((tail, head))
+        drawn.add((tail, head))
         more = [f"label={quoted(edge.label if drawing else f' {edge.label} ')}"] if edge.label else []
         more += ["dir=back"] if turned else []
-        if rows[tail] == rows[head]:
-            more += ["weight=20" if column[head] == column[tail] + 1 else "weight=0"]  # those between stand on the line
+        if rows[tail] == rows[head]:  # others give way to what stands between
+            more += ["weight=20" if (tail, head) in near else "weight=0"]
         out.append(f"  {tail} -> {head}" + (f" [{', '.join(more)}]" if more else ""))
-    hidden = []
-    for each in at.values():
-        stack = [each[row] for row in sorted(each, reverse=True)]
-        hidden += list(pairwise(stack))
-    for left, right in pairwise(at.values()):
-        shared = sorted(left.keys() & right.keys())
-        hidden += [(left[row], right[row]) for row in shared] or [(min(left.items())[1], min(right.items())[1])]
-    return out + [f"  {a} -> {b} [style=invis, weight=20]" for a, b in hidden if (a, b) not in seen]
+    return out + [f"  {a} -> {b} [style=invis, weight=20]" for a, b in near if (a, b) not in drawn]
 
 
 def _node(node: Node) -> str:

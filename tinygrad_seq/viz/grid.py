@@ -1,4 +1,4 @@
-"""A recurrence as a textbook draws it: time from left to right, layers from bottom to top, each step of a layer one box."""
+"""A recurrence as a textbook draws it: time to the right, layers upwards, each step of each layer one box."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Row:
         self.weights: dict[str, str] = {}  # their symbols -> the parameters behind them
         self.start: list[str] = []  # the fields of the state before the first step, where it comes from nowhere
         self.outputs: set[int] = set()  # which of its boxes the picture was asked for
-        self.symbol = str  # a symbol -> the same with the layer's number and its direction
+        self.symbol: Callable[[str], str] = str  # a symbol -> the same with the layer's number and its direction
         self.column = self.level = self.depth = 0
 
     @property
@@ -135,7 +135,7 @@ class _Grid:
     def _find_loops(self) -> None:
         """Steps of scans, and calls of one cell in a loop of one's own."""
         self.loops: dict[_Row, list[list[Op]]] = {}
-        runs: dict[Any, tuple[_Row, Any]] = {}
+        runs: dict[Any, tuple[_Row | None, int]] = {}
         where: dict[int, tuple[_Row, int] | None] = {}
         for op in self.found.ops:
             scope = _step_scope(op.scope)
@@ -144,14 +144,14 @@ class _Grid:
             if id(scope) not in where:
                 owner = scope.owner
                 key = (id(scope.parent), None if isinstance(owner, Step) else id(owner))
-                row, last = runs.get(key, (None, None))
-                t = owner.t if isinstance(owner, Step) else (0 if last is None else last + 1)
-                if row is None or (isinstance(owner, Step) and abs(t - last) != 1):  # another run over time
+                row, last = runs.get(key, (None, -1))
+                t = owner.t if isinstance(owner, Step) else last + 1
+                if row is None or abs(t - last) != 1:  # another run over time
                     row = _Row("op", 0)
                     row.op = "" if isinstance(owner, Step) else type(owner).__name__
                     self.rows.append(row)
                     self.loops[row] = []
-                row.reverse = last is not None and t < last
+                row.reverse = row.T > 0 and t < last
                 row.T += 1
                 runs[key] = (row, t)
                 where[id(scope)] = (row, len(self.loops[row]))
@@ -165,19 +165,25 @@ class _Grid:
                     self.steps |= {op: (row, row.T - 1 - k) for op in ops}
 
     def _classify(self, op: Op) -> None:
-        if op in self.steps or self._passes(op):
+        both = self._both_directions(op)
+        if op in self.steps or (self._passes(op) and not both):
             return
         made_of_weights = all(map(self._is_weight, op.sources)) and not any(map(_is_array, op.constants or ()))
         if made_of_weights and not _hidden(op) and not _over_time(op):
             self.weights.add(op)
             return
-        if _over_time(op):
-            row = _Row("fused", op.sources[0].shape[1] if op.sources[0] is not None else op.constants[0].shape[1])
-            row.reverse = bool(op.static.get("reverse"))
+        if isinstance(op, FusedOp) and _over_time(op):
+            assert op.outputs is not None
+            row = _Row("fused", op.outputs[0].shape[1])
+            row.reverse = op.static["reverse"]
             row.fields = [name[:-2] for name in _parameters(op) if name.endswith("_0")]
             row.name, row.op = row.fields[0], names.op_label(op)
             row.shape = (op.outputs[0].shape[0], *op.outputs[0].shape[2:])
             row.dtype = op.outputs[0].dtype
+        elif both:
+            row = _Row("op", op.shape[1])
+            row.name, row.op = _base(self._name(op)) or "h", names.op_label(op)
+            row.shape, row.dtype = (op.shape[0], *op.shape[2:]), op.dtype
         elif (T := self._step_by_step(op)) is not None:
             row = _Row("fused" if isinstance(op, FusedOp) else "op", T)
             row.name = self._name(op) or names.op_label(op)
@@ -189,7 +195,16 @@ class _Grid:
         self.whole[op] = row
 
     def _passes(self, op: Any) -> bool:
-        return type(op).__name__ in PASSES and op not in self.steps
+        return type(op).__name__ in PASSES and op not in self.steps and op not in self.whole
+
+    def _both_directions(self, op: Op) -> bool:
+        """Whether an operation joins what two rows say at each step: h_t = [→h_t; ←h_t]."""
+        if type(op).__name__ != "Concatenate" or op in self.steps or len(op.shape) < 3:
+            return False
+        origins = [origin for source in op.sources if source is not None for origin in self._origins(source)]
+        return len({o.what for o in origins}) > 1 and all(
+            isinstance(o.what, _Row) and o.t == ALL and o.what.T == op.shape[1] for o in origins
+        )
 
     def _is_weight(self, place: Any) -> bool:
         if place is None:
@@ -258,7 +273,7 @@ class _Grid:
     def _item(self, op: Op, t: int, before: tuple[_From, ...]) -> tuple[_From, ...]:
         """One step of a sequence, or one of several values that were stacked."""
         source = self.found.resolve(op.sources[0])
-        if type(source).__name__ == "Stack" and getattr(op, "axis", 1) == source.axis:  # type: ignore[union-attr]
+        if type(source).__name__ == "Stack" and getattr(op, "axis", 1) == source.axis:
             return self.memo[self.found.resolve(source.sources[t])] if source.sources[t] is not None else ()
         T = len(op.outputs) if op.outputs is not None else op.sources[0].shape[1]
         return tuple(_From(s.what, t) if s.t == ALL and getattr(s.what, "T", T) == T else s for s in before)
@@ -342,8 +357,9 @@ class _Grid:
                         else:
                             self._read_in_a_loop(row, k, origin)
                 last = ops[-1]
-            for place, n in uses.items():
-                if n > 1 or row.T == 1:
+            order_of = {place: k for k, place in enumerate(self.picture.paths)}
+            for place in sorted(uses, key=lambda place: order_of.get(place, len(order_of))):
+                if uses[place] > 1 or row.T == 1:
                     self._weight(row, "", place)
             row.fields = sorted(carried, key=lambda symbol: (symbol != "h", symbol)) or ["h"]
             if row.fields == ["h"] and not carried:
@@ -508,7 +524,8 @@ class _Grid:
             if isinstance(target.what, _Row):
                 before = {root(source.what)} if isinstance(source.what, _Row) else through.get(source.what, set())
                 waits[root(target.what)] |= before - {root(target.what)}
-        column, placed = 0, []  # type: ignore[var-annotated]
+        column = 0
+        placed: list[_Row] = []
         while len(placed) < len(blocks):
             ready = [name for name in blocks if name not in placed and waits[name] <= set(placed)]
             name = ready[0] if ready else next(name for name in blocks if name not in placed)
@@ -518,9 +535,10 @@ class _Grid:
             both = any(row.reverse for row in rows) and not all(row.reverse for row in rows if row.recurrent)
             for level, row in enumerate(rows):
                 row.level, row.column = level, column + 2
-                if row.recurrent:
-                    layer = str(layers.index(row.depth) + 1).translate(names.SUPERSCRIPTS) if len(layers) > 1 else ""
-                    arrow = ("\u20d6" if row.reverse else "\u20d7") if both else ""
+                if row.recurrent or len(row.name) == 1 and row.kind == "op":
+                    depth = max((d for d in layers if d <= row.depth), default=0)
+                    layer = str(layers.index(depth) + 1).translate(names.SUPERSCRIPTS) if len(layers) > 1 else ""
+                    arrow = ("\u20d6" if row.reverse else "\u20d7") if both and row.recurrent else ""
                     row.symbol = f"{{}}{arrow}{layer}".format
             column += 3 + max(len(row.places) for row in rows)
         taken: set[tuple[int, int]] = set()
@@ -620,11 +638,9 @@ def _indexed(name: str, t: int) -> str:
 
 
 def _weights_label(row: _Row) -> str:
-    """Symbols as they are; of paths the first ones, for a cell has four."""
-    shown = list(row.weights)
-    if row.recurrent:
-        shown = [path.rpartition(".")[2] for path in shown]
-    return ", ".join(map(names.pretty, shown if len(shown) <= 4 and len("".join(shown)) < 20 else [*shown[:1], "…"]))
+    """The first of several paths, for a cell has four; symbols as they are, for they are short."""
+    shown = [path.rpartition(".")[2] if row.recurrent else path for path in row.weights]
+    return ", ".join(map(names.pretty, shown if len("".join(shown)) < 16 else [shown[0], *["…"][: len(shown) - 1]]))
 
 
 _LOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
