@@ -14,7 +14,7 @@ def dot(graph: Graph, drawing: bool = True) -> str:
     out = [
         "digraph {",
         f'  graph [fontname="{FONT}", fontsize={SIZES.title}, nodesep=0.25, '
-        + (f"ranksep={_gap(graph):g}, rankdir=LR" if is_grid(graph) else "ranksep=0.35")
+        + ("ranksep=0.5, rankdir=LR" if is_grid(graph) else "ranksep=0.35")
         + ", pad=0.1, labelloc=t"
         + (_heading(graph) if drawing else "")
         + "]",
@@ -89,14 +89,6 @@ def is_turned(graph: Graph) -> list[bool]:
     columns = {part.id: k for k, part in enumerate(graph.parts)}
     at = {node.id: (columns[node.part or ""], -(node.row or 0)) for node in graph.nodes}
     return [at[edge.source] > at[edge.target] for edge in graph.edges]
-
-
-def _gap(graph: Graph) -> float:
-    """Room between the columns: more where arrows pass by a box of their own column."""
-    nodes = {node.id: node for node in graph.nodes}
-    ends = [(nodes[edge.source], nodes[edge.target]) for edge in graph.edges]
-    passing = any(a.part == b.part and abs((a.row or 0) - (b.row or 0)) > 1 for a, b in ends)
-    return 0.85 if passing else 0.5
 
 
 def _grid_edges(graph: Graph, drawing: bool) -> list[str]:

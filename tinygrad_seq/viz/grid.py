@@ -541,7 +541,7 @@ class _Grid:
                     arrow = ("\u20d6" if row.reverse else "\u20d7") if both and row.recurrent else ""
                     row.symbol = f"{{}}{arrow}{layer}".format
             column += 3 + max(len(row.places) for row in rows)
-        taken: set[tuple[int, int]] = set()
+        taken = {(row.column + k, row.level) for row in self.rows for k in range(-2, len(row.places) + row.reverse)}
         for box in dict.fromkeys(self.boxes.values()):
             before_it = [s.what for s, t in self.pairs if t.what is box and isinstance(s.what, _Row)]
             after_it = [t.what for s, t in self.pairs if s.what is box and isinstance(t.what, _Row)]
@@ -550,6 +550,7 @@ class _Grid:
                 box.column, box.level = last.column + len(last.places), last.level
             elif after_it:
                 box.column, box.level = after_it[0].column - 1, after_it[0].level
+                taken.discard((box.column, box.level))
             while (box.column, box.level) in taken:
                 box.level += 1
             taken.add((box.column, box.level))
@@ -576,15 +577,16 @@ class _Grid:
         for box in dict.fromkeys(self.boxes.values()):
             boxes.append((box.column, box.level, _From(box), self._rest_node(box)))
         boxes.sort(key=lambda item: item[:2])
-        ids, nodes, parts = {}, [], []  # type: ignore[var-annotated]
+        ids: dict[Any, str] = {}
+        nodes: list[Node] = []
+        parts: list[Part] = []
         columns: dict[int, str] = {}
-        labels = {row.column + k: t for row in self.rows for k, t in enumerate(row.places)}
+        times = {row.column + k: t for row in self.rows for k, t in enumerate(row.places)}
         for k, (column, _, key, make) in enumerate(boxes):
             if column not in columns:
                 columns[column] = f"p{len(columns)}"
-                t = labels.get(column)
-                label = "beside" if t is None else f"t = {t + 1}" if t != ALL else "…"
-                parts.append(Part(columns[column], label, "column"))
+                time = "beside" if column not in times else f"t = {times[column] + 1}"
+                parts.append(Part(columns[column], "…" if times.get(column) == ALL else time, "column"))
             ids[key] = f"n{k}"
             nodes.append(make(f"n{k}", columns[column]))
         edges = [Edge(ids[a], ids[b], ", ".join(filter(None, called))) for (a, b), called in self.pairs.items()]

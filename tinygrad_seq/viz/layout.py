@@ -75,6 +75,7 @@ def _read(found: dict[str, Any], graph: Graph) -> Layout:
     for edge in sorted(found.get("edges", []), key=lambda edge: edge["_gvid"]):
         waiting.setdefault((names[edge["tail"]], names[edge["head"]]), []).append(edge)
     edges = []
+    passing = is_grid(graph) and _passing(graph)
     turned = is_turned(graph) if is_grid(graph) else [False] * len(graph.edges)
     for wanted, back in zip(graph.edges, turned, strict=True):
         ends = (wanted.target, wanted.source) if back else (wanted.source, wanted.target)
@@ -89,4 +90,19 @@ def _read(found: dict[str, Any], graph: Graph) -> Layout:
                     points.append(point(word))
             curves.append(Curve(points[::-1] if back else points, head))
         edges.append((curves, point(edge["lp"]) if "lp" in edge else None))
+    if passing:
+        edges = [(curves, at and _aside(curves, at)) for curves, at in edges]
     return Layout(right - left, top - bottom, nodes, parts, edges)
+
+
+def _passing(graph: Graph) -> bool:
+    """Whether arrows of a grid pass by a box of their own column: they swing through the middle between two columns."""
+    nodes = {node.id: node for node in graph.nodes}
+    ends = [(nodes[edge.source], nodes[edge.target]) for edge in graph.edges]
+    return any(a.part == b.part and abs((a.row or 0) - (b.row or 0)) > 1 for a, b in ends)
+
+
+def _aside(curves: list[Curve], label: Point) -> Point:
+    """A label's place out of the middle between two columns."""
+    across = [x for curve in curves for x, _ in curve.points]
+    return min(across) + 0.22 * (max(across) - min(across)), label[1]
