@@ -344,7 +344,7 @@ class _Grid:
                         if origin.what is row and origin.t == k:
                             continue
                         if origin.what is row:
-                            symbol = _base(self._name(self.found.resolve(source)))
+                            symbol = self._carried(source)
                             if symbol:
                                 carried[symbol] = None
                             self._arrow(origin, _From(row, k), symbol)
@@ -381,6 +381,14 @@ class _Grid:
             )
             row.start = [] if filled else row.fields
 
+    def _carried(self, place: Any) -> str:
+        """The symbol that goes on to the next step; behind the choice between the new and the old, for lengths."""
+        place = self.found.resolve(place)
+        name = self._name(place)
+        if not name and type(place).__name__ == "Where":
+            name = next(filter(None, (self._name(self.found.resolve(s)) for s in place.sources if s is not None)), "")
+        return _base(name)
+
     def _reads_it(self, source: _From, row: _Row) -> bool:
         return row in self.above.get(source.what, ())
 
@@ -399,13 +407,8 @@ class _Grid:
         """What each step reads that no other does and that has no gradient: x_t."""
         if len(steps) < 2:
             return []
-        seen = {id(c) for op in steps[0] for c in op.constants or () if isinstance(c, Constant)}
-        return [
-            c
-            for op in steps[1]
-            for c in op.constants or ()
-            if isinstance(c, Constant) and c.shape and id(c) not in seen
-        ]
+        first, second = ([c for op in ops for c in op.constants or () if _is_array(c)] for ops in steps[:2])
+        return [c for c in second if c not in first and c.dtype.kind != "b"]  # no mask of the lengths
 
     def _collect_rest(self) -> None:
         """One box for all operations between the same rows."""
@@ -543,11 +546,12 @@ class _Grid:
             column += 3 + max(len(row.places) for row in rows)
         taken = {(row.column + k, row.level) for row in self.rows for k in range(-2, len(row.places) + row.reverse)}
         for box in dict.fromkeys(self.boxes.values()):
-            before_it = [s.what for s, t in self.pairs if t.what is box and isinstance(s.what, _Row)]
+            behind = [s.what for s, t in self.pairs if t.what is box]
             after_it = [t.what for s, t in self.pairs if s.what is box and isinstance(t.what, _Row)]
-            if before_it:
-                last = max(before_it, key=lambda row: (row.column, row.level))
-                box.column, box.level = last.column + len(last.places), last.level
+            if behind:  # what it reads ends there, or is itself a box beside the rows
+                box.column, box.level = max(
+                    (b.column + len(b.places) if isinstance(b, _Row) else b.column, b.level) for b in behind
+                )
             elif after_it:
                 box.column, box.level = after_it[0].column - 1, after_it[0].level
                 taken.discard((box.column, box.level))

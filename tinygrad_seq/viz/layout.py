@@ -104,5 +104,5 @@ def _passing(graph: Graph) -> bool:
 
 def _aside(curves: list[Curve], label: Point) -> Point:
     """A label's place out of the middle between two columns."""
-    across = [x for curve in curves for x, _ in curve.points]
+    across = [x for curve in curves for x, _ in [*curve.points, curve.head or curve.points[0]]]
     return min(across) + 0.22 * (max(across) - min(across)), label[1]
