@@ -123,6 +123,9 @@ def test_errors() -> None:
     x = ts.tensor([1.0], requires_grad=True)
     with pytest.raises(TypeError, match=r"expected two graphs, got Tensor: draw a tensor first, ts\.graph\(loss\)"):
         ts.graph_diff(x * x, ts.graph(x * x))  # type: ignore[arg-type]
+    out, _ = ts.nn.RNN(3, 4)(ts.tensor(ones[None]))
+    with pytest.raises(ValueError, match="draw both without time=True"):
+        ts.graph_diff(ts.graph(out), ts.graph(out, time=True))
 
 
 def test_what_is_too_much_for_one_picture_is_folded_and_says_so() -> None:

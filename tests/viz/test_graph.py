@@ -118,7 +118,7 @@ def test_the_value_is_plain() -> None:
     found = json.loads(g.json())
     assert found["nodes"][0] == {
         "id": "n0", "kind": "input", "label": "x", "shape": [8, 3], "dtype": "float32", "part": None, "op": "",
-        "equation": "", "output": False, "count": 1, "source": "", "side": "",
+        "equation": "", "output": False, "count": 1, "row": None, "source": "", "side": "",
     }  # fmt: skip
     assert len(found["edges"]) == len(g.edges)
     lstm = ts.viz.equation_graph("lstm")

@@ -19,7 +19,7 @@ from ..core.state import Scope, Step, setting
 from ..core.tensor import Constant, next_number
 from ..nn import Module
 from . import names
-from .value import Edge, Graph, Node, Part, fold_steps, fold_to_fit, join_steps
+from .value import Edge, Graph, Node, Part, fold_steps, fold_to, fold_to_fit, join_steps
 
 # These move elements about without computing anything: an arrow says enough.
 PLUMBING = {
@@ -31,7 +31,7 @@ HARDEST = 3000  # rows that all arrows run over together: about a second of Grap
 WIDEST_SUM = 8  # terms that one + takes
 
 
-def graph(value: Any, *, open: Any = (), title: str | None = None) -> Graph:
+def graph(value: Any, *, open: Any = (), time: bool = False, title: str | None = None) -> Graph:
     """The picture of how a value was computed. The computation needs no preparation, and may have been differentiated.
 
     Boxes are named by, in this order: a tensor's own `name` or its symbol in an equation, its path in the model
@@ -43,12 +43,14 @@ def graph(value: Any, *, open: Any = (), title: str | None = None) -> Graph:
     Args:
         value: a Tensor, or a list or tuple of them.
         open: fused operations to draw as their equations: a name ("lstm", "softmax"), several, or Python's `all`.
+        time: draw each step of each recurrent layer as one box: time from left to right, layers from bottom to top.
         title: what stands above the picture.
     Returns:
         A Graph: a plain value that can `save` itself.
     Raises:
         TypeError: for what is not a Tensor.
-        ValueError: for a tensor that has no graph, or a name in `open` that no fused operation of this graph has.
+        ValueError: for a tensor that has no graph, a name in `open` that no fused operation of this graph has, or
+            `time` where nothing is recurrent.
 
     >>> import tinygrad_seq as ts
     >>> x, W = ts.tensor([[1.0, 2.0]]), ts.tensor([[3.0], [4.0]], requires_grad=True)
@@ -57,15 +59,22 @@ def graph(value: Any, *, open: Any = (), title: str | None = None) -> Graph:
     >>> [(node.kind, node.label, node.shape) for node in g.nodes]
     [('input', 'x', (1, 2)), ('parameter', 'W', (2, 1)), ('op', '@', (1, 1)), ('op', 'y = σ', (1, 1))]
     """
-    return build(value, sys._getframe(1).f_locals, open=open, title=title)
+    return build(value, sys._getframe(1).f_locals, open=open, time=time, title=title)
 
 
-def build(value: Any, variables: Mapping[str, Any], *, open: Any = (), title: str | None = None) -> Graph:
+def build(
+    value: Any, variables: Mapping[str, Any], *, open: Any = (), time: bool = False, title: str | None = None
+) -> Graph:
     """As `graph`, with the caller's variables given."""
     outputs = _tensors(value)
     found = _Ops([_place(t) for t in outputs], open)
-    picture = _Picture(found, variables).draw("" if title is None else names.clean(title, 2 * names.LONGEST))
-    return fold_to_fit(fold_steps(join_steps(picture)), MOST, HARDEST)
+    picture = _Picture(found, variables)
+    heading = "" if title is None else names.clean(title, 2 * names.LONGEST)
+    if time:
+        from .grid import grid
+
+        return fold_to(grid(found, picture, heading), MOST)
+    return fold_to_fit(fold_steps(join_steps(picture.draw(heading))), MOST, HARDEST)
 
 
 def _tensors(value: Any) -> list[Tensor]:

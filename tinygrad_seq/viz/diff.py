@@ -34,6 +34,7 @@ def graph_diff(a: Graph, b: Graph, *, title: str | None = None) -> Graph:
         A Graph, whose nodes, edges and parts say on which `side` they are: "-" only in a, "+" only in b, "=" in both.
     Raises:
         TypeError: for what is not a Graph.
+        ValueError: for a grid over time.
 
     >>> import tinygrad_seq as ts
     >>> x, W = ts.tensor([[1.0, 2.0]]), ts.tensor([[3.0], [4.0]], requires_grad=True)
@@ -53,6 +54,8 @@ def graph_diff(a: Graph, b: Graph, *, title: str | None = None) -> Graph:
             raise TypeError(
                 f"graph_diff: expected two graphs, got {type(given).__name__}: draw a tensor first, ts.graph(loss)"
             )
+        if any(part.kind == "column" for part in given.parts):
+            raise ValueError("graph_diff: compares graphs, not grids: draw both without time=True")
     first, second = _Side(a), _Side(b)
     pairs = _match(first, second)
     parts, frames = _frames(a.parts, b.parts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from . import names
 from .style import EDGE, FONT, SIZES, STYLES, edge_look, is_round, lines, look, node_size, part_look
 from .value import Edge, Graph, Node, outline
@@ -11,7 +13,9 @@ def dot(graph: Graph, drawing: bool = True) -> str:
     """The DOT text of a picture: to be drawn by Graphviz, or to be laid out and drawn by us."""
     out = [
         "digraph {",
-        f'  graph [fontname="{FONT}", fontsize={SIZES.title}, nodesep=0.25, ranksep=0.35, pad=0.1, labelloc=t'
+        f'  graph [fontname="{FONT}", fontsize={SIZES.title}, nodesep=0.25, '
+        + ("ranksep=0.5, rankdir=LR" if is_grid(graph) else "ranksep=0.35")
+        + ", pad=0.1, labelloc=t"
         + (_heading(graph) if drawing else "")
         + "]",
         f'  node [fontname="{FONT}", fontsize={SIZES.label}, fixedsize=true, shape=box]',
@@ -24,6 +28,8 @@ def dot(graph: Graph, drawing: bool = True) -> str:
             out.append(f"{indent}}}")
         elif isinstance(item, Node):
             out.append(f"{indent}{_node(item)}")
+        elif item.kind == "column":
+            out += [f"{indent}subgraph column_{item.id} {{", f"{indent}  graph [rank=same]"]
         else:
             frame = part_look(item)
             style = "rounded,filled,dashed" if frame.dashed else "rounded,filled"
@@ -33,7 +39,10 @@ def dot(graph: Graph, drawing: bool = True) -> str:
                 f'fontsize={SIZES.part}, labeljust=l, style="{style}", color="{frame.line}", '
                 f'fillcolor="{frame.fill}", margin=10' + (", penwidth=2.5" if frame.heavy else "") + "]",
             ]
-    out += [f"  {_edge(edge, drawing)}" for edge in graph.edges]
+    if is_grid(graph):
+        out += _grid_edges(graph, drawing)
+    else:
+        out += [f"  {_edge(edge, drawing)}" for edge in graph.edges]
     return "\n".join([*out, "}"]) + "\n"
 
 
@@ -71,6 +80,47 @@ def _heading(graph: Graph) -> str:
     return f", label={quoted(text)}, tooltip={quoted(text)}" if text else ""
 
 
+def is_grid(graph: Graph) -> bool:
+    """Whether time runs from left to right."""
+    return any(part.kind == "column" for part in graph.parts)
+
+
+def is_turned(graph: Graph) -> list[bool]:
+    """Which edges of a grid are written from their target to their source: those that go left, and those that go up.
+
+    Graphviz lays a grid out from left to right and, in a column, from top to bottom."""
+    columns = {part.id: k for k, part in enumerate(graph.parts)}
+    at = {node.id: (columns[node.part or ""], -(node.row or 0)) for node in graph.nodes}
+    return [at[edge.source] > at[edge.target] for edge in graph.edges]
+
+
+def _grid_edges(graph: Graph, drawing: bool) -> list[str]:
+    """All arrows, and invisible lines that hold the rows straight and in their order."""
+    at: dict[str, dict[int, str]] = {part.id: {} for part in graph.parts}
+    for node in graph.nodes:
+        at[node.part or ""][node.row or 0] = node.id
+    near: dict[tuple[str, str], bool] = {}  # neighbours, and whether on one row
+    for column in at.values():
+        near |= dict.fromkeys(pairwise(column[row] for row in sorted(column, reverse=True)), False)
+    left: dict[int, str] = {}
+    for before, column in zip([{}, *at.values()], at.values(), strict=False):
+        near |= {(left[row], name): True for row, name in column.items() if row in left}
+        if before and not before.keys() & column.keys():  # what stands on no common row is still one right of the other
+            near[before[min(before)], column[min(column)]] = False
+        left |= column
+    rows = {node.id: node.row for node in graph.nodes}
+    out, drawn = [], set()
+    for edge, turned in zip(graph.edges, is_turned(graph), strict=True):
+        tail, head = (edge.target, edge.source) if turned else (edge.source, edge.target)
+        drawn.add((tail, head))
+        more = [f"label={quoted(edge.label if drawing else f' {edge.label} ')}"] if edge.label else []
+        more += ["dir=back"] if turned else []
+        if rows[tail] == rows[head]:  # others give way to what stands between
+            more += ["weight=20" if (tail, head) in near else "weight=0"]
+        out.append(f"  {tail} -> {head}" + (f" [{', '.join(more)}]" if more else ""))
+    return out + [f"  {a} -> {b} [style=invis, weight=20]" for a, b in near if (a, b) not in drawn]
+
+
 def _node(node: Node) -> str:
     style = STYLES[node.kind]
     width, height = node_size(node)
@@ -78,11 +128,12 @@ def _node(node: Node) -> str:
     drawn = look(node)
     corners = [word for word in style.style.split(",") if word != "dashed"] + ["dashed"] * drawn.dashed
     shape = "circle" if is_round(node) else style.shape
+    group = f", group=row{node.row}" if node.row is not None else ""
     return (
         f"{node.id} [label={quoted(chr(10).join(lines(node)))}, tooltip={quoted(tooltip(node))}, "
         f'shape={shape}, style="{",".join(corners)}", fillcolor="{drawn.fill}", color="{drawn.line}", '
         f"penwidth={2.5 if drawn.heavy else 1:g}, "
-        f"width={width:g}, height={height:g}{more}]"
+        f"width={width:g}, height={height:g}{more}{group}]"
     )
 
 

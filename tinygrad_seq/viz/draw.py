@@ -138,6 +138,8 @@ def scene(graph: Graph) -> Scene:
 
     front: list[Shape | Words] = []  # what no line may cross
     for part in graph.parts:
+        if part.kind == "column":
+            continue
         box, style = moved_box(place.parts[part.id]), part_look(part)
         # Smaller than the room that it was given: it is bold, and its font may be wider than Graphviz thought.
         corner = (box.x - box.width / 2 + 9, box.y - box.height / 2 + 18)

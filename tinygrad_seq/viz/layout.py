@@ -6,7 +6,7 @@ import json
 from typing import Any, NamedTuple
 
 from . import render
-from .dot import dot
+from .dot import dot, is_grid, is_turned
 from .value import Graph
 
 Point = tuple[float, float]  # points, y downwards
@@ -67,7 +67,7 @@ def _read(found: dict[str, Any], graph: Graph) -> Layout:
             x0, y0, x1, y1 = map(float, thing["bb"].split(","))
             box = Box((x0 + x1) / 2 - left, top - (y0 + y1) / 2, x1 - x0, y1 - y0)
             parts[name.removeprefix("cluster_")] = box
-        else:
+        elif "pos" in thing:  # not a column of a grid
             names[thing["_gvid"]] = name
             nodes[name] = Box(*point(thing["pos"]), float(thing["width"]) * 72, float(thing["height"]) * 72)
     # Edges are found by their ends; those between the same two nodes stand in the order of the text.
@@ -75,16 +75,34 @@ def _read(found: dict[str, Any], graph: Graph) -> Layout:
     for edge in sorted(found.get("edges", []), key=lambda edge: edge["_gvid"]):
         waiting.setdefault((names[edge["tail"]], names[edge["head"]]), []).append(edge)
     edges = []
-    for wanted in graph.edges:
-        edge = waiting[wanted.source, wanted.target].pop(0)
+    passing = is_grid(graph) and _passing(graph)
+    turned = is_turned(graph) if is_grid(graph) else [False] * len(graph.edges)
+    for wanted, back in zip(graph.edges, turned, strict=True):
+        ends = (wanted.target, wanted.source) if back else (wanted.source, wanted.target)
+        edge = waiting[ends].pop(0)
         curves = []
         for spline in edge["pos"].split(";"):
             head, points = None, []
             for word in spline.split():
-                if word.startswith("e,"):
+                if word[:2] in ("e,", "s,"):  # the head of an arrow that is written backwards is its start
                     head = point(word[2:])
-                elif not word.startswith("s,"):
+                else:
                     points.append(point(word))
-            curves.append(Curve(points, head))
+            curves.append(Curve(points[::-1] if back else points, head))
         edges.append((curves, point(edge["lp"]) if "lp" in edge else None))
+    if passing:
+        edges = [(curves, at and _aside(curves, at)) for curves, at in edges]
     return Layout(right - left, top - bottom, nodes, parts, edges)
+
+
+def _passing(graph: Graph) -> bool:
+    """Whether arrows of a grid pass by a box of their own column: they swing through the middle between two columns."""
+    nodes = {node.id: node for node in graph.nodes}
+    ends = [(nodes[edge.source], nodes[edge.target]) for edge in graph.edges]
+    return any(a.part == b.part and abs((a.row or 0) - (b.row or 0)) > 1 for a, b in ends)
+
+
+def _aside(curves: list[Curve], label: Point) -> Point:
+    """A label's place out of the middle between two columns."""
+    across = [x for curve in curves for x, _ in [*curve.points, curve.head or curve.points[0]]]
+    return min(across) + 0.22 * (max(across) - min(across)), label[1]

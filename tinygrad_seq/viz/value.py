@@ -29,6 +29,7 @@ class Node:
     equation: str = ""  # "f_t = σ(W_f x_t + U_f h_{t-1} + b_f)"
     output: bool = False  # one of the values that the picture was asked for
     count: int = 1  # how many boxes it stands for; more than one where boxes were folded
+    row: int | None = None  # of a grid over time, counted from the bottom; its part is the column
     source: str = ""  # where the equation stands in the code: "lstm.py, line 41"
     # In a picture of two graphs: "-" only in the first, "+" only in the second, "=" in both; "" where boxes of several
     # sides were folded into one.
@@ -51,7 +52,7 @@ class Part:
 
     id: str
     label: str  # "lstm: LSTM"
-    kind: str  # "module", "equations", "step" (its label has a number), "opened" or "named"
+    kind: str  # "module", "equations", "step" (its label has a number), "opened", "named"; "column" of a grid: no frame
     parent: str | None = None
     note: str = ""  # where it stands in the source, for a tooltip
     side: str = ""  # as a Node's

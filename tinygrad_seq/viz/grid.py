@@ -1,0 +1,690 @@
+"""A recurrence as a textbook draws it: time to the right, layers upwards, each step of each layer one box."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..core import FusedOp, Leaf, Op
+from ..core.op import Slot
+from ..core.state import Scope, Step
+from ..core.tensor import Constant
+from ..nn.recurrent import _Cell
+from ..ops.elementwise import Elementwise
+from . import names
+from .build import PLUMBING, _hidden, _Ops, _Picture
+from .value import Edge, Graph, Node, Part
+
+ENDS = 2  # steps that are drawn at each end of a long sequence
+ALL, LAST = -1, -2  # instead of a step: the whole sequence, and what is left after its last step
+PASSES = PLUMBING | {"Concatenate"}  # what these are made from is where their arrows begin
+AT_EACH_STEP = {"Linear", "Embed", "Softmax", "LogSoftmax", "LayerNorm", "Gelu", "Dropout"}  # they never mix steps
+
+
+class _Row:
+    """What happens at each step of one sequence: a layer in one direction, or what is read, or said, at each step."""
+
+    def __init__(self, kind: str, T: int) -> None:
+        self.kind, self.T = kind, T
+        self.name = ""  # the symbol, or a name, of what is computed
+        self.fields: list[str] = []  # of the state that it carries
+        self.reverse = False
+        self.shape: tuple[int, ...] | None = None
+        self.dtype: Any = None
+        self.op = ""
+        self.equation = ""
+        self.weights: dict[str, str] = {}  # their symbols -> the parameters behind them
+        self.start: list[str] = []  # the fields of the state before the first step, where it comes from nowhere
+        self.outputs: set[int] = set()  # which of its boxes the picture was asked for
+        self.symbol: Callable[[str], str] = str  # a symbol -> the same with the layer's number and its direction
+        self.column = self.level = self.depth = 0
+
+    @property
+    def recurrent(self) -> bool:
+        return bool(self.fields)
+
+    @property
+    def folded(self) -> int:
+        """How many steps the box in the middle stands for."""
+        return self.T - 2 * ENDS if self.T > 2 * ENDS + 1 else 0
+
+    @property
+    def places(self) -> list[int]:
+        """The steps that have a box; ALL stands for those in the middle."""
+        if not self.folded:
+            return list(range(self.T))
+        return [*range(ENDS), ALL, *range(self.T - ENDS, self.T)]
+
+    def place(self, t: int) -> int:
+        """Which of its boxes shows a step."""
+        if t == LAST:
+            t = 0 if self.reverse else self.T - 1
+        if not self.folded or t < ENDS:
+            return t
+        return ENDS if t < self.T - ENDS else t - self.folded + 1
+
+
+class _Rest:
+    """All operations between the same rows, as one box: what comes before the recurrence, between two, or after."""
+
+    def __init__(self) -> None:
+        self.ops: list[Op] = []
+        self.output = False
+        self.column = self.level = 0
+
+
+class _From(NamedTuple):
+    """Where a value comes from: a row's step, all of its steps, a box beside the rows, or a place outside of both."""
+
+    what: Any
+    t: int = ALL
+
+
+def grid(found: _Ops, picture: _Picture, title: str) -> Graph:
+    """The picture in which each step of each layer is one box.
+
+    Raises:
+        ValueError: where nothing is repeated over time.
+    """
+    return _Grid(found, picture).draw(title)
+
+
+class _Grid:
+    def __init__(self, found: _Ops, picture: _Picture) -> None:
+        self.found, self.picture = found, picture
+        self.rows: list[_Row] = []
+        self.steps: dict[Op, tuple[_Row, int]] = {}  # operations in a loop over time
+        self.whole: dict[Op, _Row] = {}  # operations over all of time
+        self.given: dict[Any, _Row] = {}  # sequences that no row computes
+        self.rest: dict[Op, None] = {}
+        self.weights: set[Any] = set()  # what is computed from parameters alone
+        self.boxes: dict[Op, _Rest] = {}  # the box of each operation in `rest`, when they are known
+        self.memo: dict[Any, tuple[_From, ...]] = {}
+        self.pairs: dict[tuple[_From, _From], dict[str, None]] = {}  # arrows and their labels
+        self.above: dict[_Row, dict[_Row, None]] = {}  # a row -> those that read it at the same step
+
+    def draw(self, title: str) -> Graph:
+        self._find_loops()
+        if not self.rows and not any(map(_over_time, self.found.ops)):
+            raise ValueError(
+                "graph: time=True draws a recurrence, and there is none here: neither a recurrent layer, nor "
+                "ts.ops.scan, nor a cell in a loop"
+            )
+        for op in self.found.ops:
+            self._classify(op)
+        self._collect_rest()
+        for op, row in self.whole.items():
+            self._connect_whole(op, row)
+        self._connect_loops()
+        self._connect_rest()
+        for place in map(self.found.resolve, self.found.outputs):
+            for source in self._origins(place):
+                if isinstance(source.what, _Row):
+                    source.what.outputs |= (
+                        {source.what.place(source.t)} if source.t != ALL else set(range(source.what.T))
+                    )
+                elif isinstance(source.what, _Rest):
+                    source.what.output = True
+        self._arrange()
+        return self._finish(title)
+
+    # -- which operation belongs where
+
+    def _find_loops(self) -> None:
+        """Steps of scans, and calls of one cell in a loop of one's own."""
+        self.loops: dict[_Row, list[list[Op]]] = {}
+        runs: dict[Any, tuple[_Row | None, int]] = {}
+        where: dict[int, tuple[_Row, int] | None] = {}
+        for op in self.found.ops:
+            scope = _step_scope(op.scope)
+            if scope is None:
+                continue
+            if id(scope) not in where:
+                owner = scope.owner
+                key = (id(scope.parent), None if isinstance(owner, Step) else id(owner))
+                row, last = runs.get(key, (None, -1))
+                t = owner.t if isinstance(owner, Step) else last + 1
+                if row is None or abs(t - last) != 1:  # another run over time
+                    row = _Row("op", 0)
+                    row.op = "" if isinstance(owner, Step) else type(owner).__name__
+                    self.rows.append(row)
+                    self.loops[row] = []
+                row.reverse = row.T > 0 and t < last
+                row.T += 1
+                runs[key] = (row, t)
+                where[id(scope)] = (row, len(self.loops[row]))
+                self.loops[row].append([])
+            row, k = where[id(scope)]  # type: ignore[misc]
+            self.loops[row][k].append(op)
+            self.steps[op] = (row, k)
+        for row, steps in self.loops.items():
+            if row.reverse:
+                for k, ops in enumerate(steps):
+                    self.steps |= {op: (row, row.T - 1 - k) for op in ops}
+
+    def _classify(self, op: Op) -> None:
+        both = self._both_directions(op)
+        if op in self.steps or (self._passes(op) and not both):
+            return
+        made_of_weights = all(map(self._is_weight, op.sources)) and not any(map(_is_array, op.constants or ()))
+        if made_of_weights and not _hidden(op) and not _over_time(op):
+            self.weights.add(op)
+            return
+        if isinstance(op, FusedOp) and _over_time(op):
+            assert op.outputs is not None
+            row = _Row("fused", op.outputs[0].shape[1])
+            row.reverse = op.static["reverse"]
+            row.fields = [name[:-2] for name in _parameters(op) if name.endswith("_0")]
+            row.name, row.op = row.fields[0], names.op_label(op)
+            row.shape = (op.outputs[0].shape[0], *op.outputs[0].shape[2:])
+            row.dtype = op.outputs[0].dtype
+        elif both:
+            row = _Row("op", op.shape[1])
+            row.name, row.op = _base(self._name(op)) or "h", names.op_label(op)
+            row.shape, row.dtype = (op.shape[0], *op.shape[2:]), op.dtype
+        elif (T := self._step_by_step(op)) is not None:
+            row = _Row("fused" if isinstance(op, FusedOp) else "op", T)
+            row.name = self._name(op) or names.op_label(op)
+            row.shape, row.dtype, row.op = (op.shape[0], *op.shape[2:]), op.dtype, names.op_label(op)
+        else:
+            self.rest[op] = None
+            return
+        self.rows.append(row)
+        self.whole[op] = row
+
+    def _passes(self, op: Any) -> bool:
+        return type(op).__name__ in PASSES and op not in self.steps and op not in self.whole
+
+    def _both_directions(self, op: Op) -> bool:
+        """Whether an operation joins what two rows say at each step: h_t = [→h_t; ←h_t]."""
+        if type(op).__name__ != "Concatenate" or op in self.steps or len(op.shape) < 3:
+            return False
+        origins = [origin for source in op.sources if source is not None for origin in self._origins(source)]
+        return len({o.what for o in origins}) > 1 and all(
+            isinstance(o.what, _Row) and o.t == ALL and o.what.T == op.shape[1] for o in origins
+        )
+
+    def _is_weight(self, place: Any) -> bool:
+        if place is None:
+            return True
+        here = self.found.resolve(place)
+        return isinstance(here, Leaf) or (here.op if type(here) is Slot else here) in self.weights
+
+    def _step_by_step(self, op: Op) -> int | None:
+        """How many steps an operation has that treats each step of a row by itself."""
+        kind = type(op).__name__
+        known = isinstance(op, Elementwise) or kind in AT_EACH_STEP
+        known = known or (kind == "MatMul" and self._is_weight(op.sources[1]))
+        if not known or op.shape is None or len(op.shape) < 2:
+            return None
+        if kind == "Embed":
+            return op.shape[1]
+        sources = [source for source in op.sources if source is not None and not self._is_weight(source)]
+        if not sources and any(map(_is_array, op.constants or ())):  # the input itself
+            return op.shape[1] if len(op.shape) > 2 else None
+        origins = [origin for source in sources for origin in self._origins(source)]
+        steps = {o.what.T if isinstance(o.what, _Row) and o.t == ALL else None for o in origins}
+        return op.shape[1] if steps == {op.shape[1]} else None
+
+    # -- where a value comes from
+
+    def _origins(self, place: Any) -> tuple[_From, ...]:
+        """A loop, since plumbing may be chained to any length."""
+        place = self.found.resolve(place)
+        waiting = [place]
+        while waiting:
+            here = waiting[-1]
+            needed = [p for p in self._before(here) if p not in self.memo]
+            if needed:
+                waiting += needed
+                continue
+            waiting.pop()
+            if here not in self.memo:
+                self.memo[here] = self._origin(here)
+        return self.memo[place]
+
+    def _before(self, place: Any) -> list[Any]:
+        op = place.op if type(place) is Slot else place
+        return [self.found.resolve(s) for s in op.sources if s is not None] if self._passes(op) else []
+
+    def _origin(self, place: Any) -> tuple[_From, ...]:
+        op = place.op if type(place) is Slot else place
+        if op in self.steps:
+            return (_From(*self.steps[op]),)
+        if op in self.whole:
+            recurrent = type(place) is Slot and place.index > 0
+            return (_From(self.whole[op], LAST if recurrent else ALL),)
+        if not self._passes(op):
+            return (_From(self.boxes.get(op) or (op if op in self.rest else place)),)
+        before = [self.memo[p] for p in self._before(op)]
+        kind = type(op).__name__
+        if kind == "Unstack":
+            return self._item(op, place.index, before[0])
+        if kind == "GetItem" and isinstance(t := _time_index(op), int):
+            return self._item(op, t % op.sources[0].shape[1], before[0])
+        found = tuple(dict.fromkeys(source for sources in before for source in sources))
+        rows = {source.what for source in found}
+        if kind == "Stack" and len(rows) == 1 and len(found) == getattr(found[0].what, "T", 0):
+            return (_From(found[0].what),)
+        return found
+
+    def _item(self, op: Op, t: int, before: tuple[_From, ...]) -> tuple[_From, ...]:
+        """One step of a sequence, or one of several values that were stacked."""
+        source = self.found.resolve(op.sources[0])
+        if type(source).__name__ == "Stack" and getattr(op, "axis", 1) == source.axis:
+            return self.memo[self.found.resolve(source.sources[t])] if source.sources[t] is not None else ()
+        T = len(op.outputs) if op.outputs is not None else op.sources[0].shape[1]
+        return tuple(_From(s.what, t) if s.t == ALL and getattr(s.what, "T", T) == T else s for s in before)
+
+    # -- arrows
+
+    def _connect_whole(self, op: Op, row: _Row) -> None:
+        constants = op.constants or [None] * len(op.sources)
+        first = row.T - 1 if row.reverse else 0
+        parameters = _parameters(op) or [""] * len(op.sources)
+        for name, source, constant in zip(parameters, op.sources, constants, strict=False):
+            if name.endswith("_0"):
+                origins = self._origins(source) if source is not None else ()
+                known = [o for o in origins if isinstance(o.what, _Row | _Rest)]
+                for origin in known:
+                    self._arrow(origin, _From(row, first), name[:-2])
+                if not known:
+                    row.start.append(name[:-2])
+            elif source is not None and self._is_weight(source) and not (row.recurrent and name == "x"):
+                self._weight(row, name if row.recurrent else "", source)
+            elif source is not None or isinstance(constant, Constant):
+                for origin in self._origins(source) if source is not None else (_From(constant),):
+                    self._reads(row, origin, row.T)
+        for name, array in _hidden(op) if not row.recurrent else ():
+            given = self.given.setdefault(id(array), self._sequence(array, self.picture.arrays.get(id(array), name)))
+            self._reads(row, _From(given), row.T)
+        for t in range(len(row.places) - 1 if row.recurrent else 0):
+            here, there = (t + 1, t) if row.reverse else (t, t + 1)
+            label = ", ".join(row.fields)
+            self.pairs.setdefault((_From(row, here), _From(row, there)), {})[label] = None
+
+    def _reads(self, row: _Row, origin: _From, T: int) -> None:
+        """A row reads a sequence, each of its steps at the same step."""
+        what = origin.what
+        if not isinstance(what, _Row):
+            what = self._given(what, T)
+        if origin.t in (ALL, LAST) and what.T == T and what is not row:
+            self.above.setdefault(what, {})[row] = None
+            for k in range(len(row.places)):
+                self.pairs.setdefault((_From(what, k), _From(row, k)), {})[""] = None
+
+    def _given(self, place: Any, T: int) -> _Row:
+        """The row of a sequence that no row computes."""
+        if place not in self.given:
+            array = place.ops[-1] if isinstance(place, _Rest) else place
+            row = self.given[place] = self._sequence(array, self._name(array) or "x")
+            if isinstance(place, _Rest):
+                self._arrow(_From(place), _From(row))
+        return self.given[place]
+
+    def _sequence(self, array: Any, name: str) -> _Row:
+        row = _Row("input", array.shape[1])
+        row.name, row.dtype = name, array.dtype
+        row.shape = (array.shape[0], *array.shape[2:])
+        self.rows.insert(0, row)
+        return row
+
+    def _connect_loops(self) -> None:
+        for row, steps in self.loops.items():
+            order = range(row.T - 1, -1, -1) if row.reverse else range(row.T)
+            fresh = self._fresh_constants(steps)
+            carried: dict[str, None] = {}
+            uses: dict[Any, int] = {}
+            for k, ops in zip(order, steps, strict=True):
+                outside = dict.fromkeys(s for op in ops for s in op.sources if s is not None)
+                for source in outside:
+                    for origin in self._origins(source):
+                        if origin.what is row and origin.t == k:
+                            continue
+                        if origin.what is row:
+                            symbol = self._carried(source)
+                            if symbol:
+                                carried[symbol] = None
+                            self._arrow(origin, _From(row, k), symbol)
+                        elif (
+                            origin.t == ALL
+                            and not isinstance(origin.what, _Row | _Rest)
+                            and self._is_weight(origin.what)
+                        ):
+                            uses[origin.what] = uses.get(origin.what, 0) + 1
+                        else:
+                            self._read_in_a_loop(row, k, origin)
+                last = ops[-1]
+            order_of = {place: k for k, place in enumerate(self.picture.paths)}
+            for place in sorted(uses, key=lambda place: order_of.get(place, len(order_of))):
+                if uses[place] > 1 or row.T == 1:
+                    self._weight(row, "", place)
+            row.fields = sorted(carried, key=lambda symbol: (symbol != "h", symbol)) or ["h"]
+            if row.fields == ["h"] and not carried:
+                for source, target in list(self.pairs):
+                    if source.what is row and target.what is row:
+                        self.pairs[source, target] = {"h": None}
+            row.name = row.fields[0]
+            row.shape, row.dtype = last.shape, last.dtype
+            if fresh:
+                given = _Row("input", row.T)
+                given.name, given.shape, given.dtype = "x", tuple(fresh[0].shape), fresh[0].dtype
+                self.rows.insert(0, given)
+                self._reads(row, _From(given), row.T)
+            filled = any(
+                target == self._boxed(_From(row, order[0]))
+                and source.what is not row
+                and not self._reads_it(source, row)
+                for source, target in self.pairs
+            )
+            row.start = [] if filled else row.fields
+
+    def _carried(self, place: Any) -> str:
+        """The symbol that goes on to the next step; behind the choice between the new and the old, for lengths."""
+        place = self.found.resolve(place)
+        name = self._name(place)
+        if not name and type(place).__name__ == "Where":
+            name = next(filter(None, (self._name(self.found.resolve(s)) for s in place.sources if s is not None)), "")
+        return _base(name)
+
+    def _reads_it(self, source: _From, row: _Row) -> bool:
+        return row in self.above.get(source.what, ())
+
+    def _read_in_a_loop(self, row: _Row, k: int, origin: _From) -> None:
+        what = origin.what
+        if not isinstance(what, _Row) and origin.t >= 0:  # one step of it
+            what = self._given(what, row.T)
+        if not isinstance(what, _Row | _Rest):
+            return
+        if isinstance(what, _Row) and origin.t == k and what.T == row.T:
+            self.above.setdefault(what, {})[row] = None
+        self._arrow(_From(what, origin.t), _From(row, k))
+
+    @staticmethod
+    def _fresh_constants(steps: list[list[Op]]) -> list[Constant]:
+        """What each step reads that no other does and that has no gradient: x_t."""
+        if len(steps) < 2:
+            return []
+        first, second = ([c for op in ops for c in op.constants or () if _is_array(c)] for ops in steps[:2])
+        return [c for c in second if c not in first and c.dtype.kind != "b"]  # no mask of the lengths
+
+    def _collect_rest(self) -> None:
+        """One box for all operations between the same rows."""
+        behind: dict[Op, frozenset[int]] = {}
+        for op in self.rest:
+            found: set[int] = set()
+            for source in op.sources:
+                for origin in self._origins(source) if source is not None else ():
+                    what = origin.what
+                    found |= behind[what] if what in behind else {id(what)} if isinstance(what, _Row) else set()
+            behind[op] = frozenset(found)
+        ahead: dict[Op, set[int]] = {op: set() for op in self.rest}
+        for user in reversed(self.found.ops):
+            mine = ahead[user] if user in self.rest else self._row_of(user)
+            if not mine:
+                continue
+            for source in user.sources:
+                for origin in self._origins(source) if source is not None else ():
+                    if origin.what in ahead:
+                        ahead[origin.what] |= mine
+        boxes: dict[Any, _Rest] = {}
+        for op in self.rest:
+            self.boxes[op] = boxes.setdefault((behind[op], frozenset(ahead[op])), _Rest())
+            self.boxes[op].ops.append(op)
+        for place, origins in self.memo.items():
+            self.memo[place] = tuple(dict.fromkeys(_From(self.boxes.get(o.what, o.what), o.t) for o in origins))
+
+    def _row_of(self, op: Op) -> set[int]:
+        row = self.steps[op][0] if op in self.steps else self.whole.get(op)
+        return set() if row is None else {id(row)}
+
+    def _connect_rest(self) -> None:
+        for op, box in self.boxes.items():
+            for source in op.sources:
+                for origin in self._origins(source) if source is not None else ():
+                    what = origin.what
+                    if isinstance(what, _Row | _Rest) and what is not box:
+                        self._arrow(origin, _From(box))
+
+    def _arrow(self, source: _From, target: _From, label: str = "") -> None:
+        """An arrow between boxes; from all steps of a row it is one for each of its boxes."""
+        what = source.what
+        if isinstance(what, _Row) and source.t == ALL:
+            sources = [_From(what, k) for k in range(len(what.places))]
+        else:
+            sources = [self._boxed(source)]
+        if isinstance(target.what, _Row) and target.t == ALL:
+            targets = [_From(target.what, k) for k in range(len(target.what.places))]
+        else:
+            targets = [self._boxed(target)]
+        for a in sources:
+            for b in targets:
+                if a != b:
+                    self.pairs.setdefault((a, b), {})[label] = None
+
+    @staticmethod
+    def _boxed(end: _From) -> _From:
+        return _From(end.what, end.what.place(end.t)) if isinstance(end.what, _Row) else _From(end.what)
+
+    # -- names
+
+    def _name(self, place: Any) -> str:
+        return self.picture._name(place)
+
+    def _weight(self, row: _Row, symbol: str, place: Any) -> None:
+        """Note a weight of a row, by its symbol in the definition, or else by its path."""
+        leaves = [(self._name(leaf) or "tensor", names.shape(leaf.shape)) for leaf in self._leaves(place)]
+        if symbol:
+            row.weights[symbol] = f"{symbol} = " + " + ".join(f"{path} {shape}" for path, shape in leaves)
+        for path, shape in leaves if not symbol else ():
+            row.weights[path] = f"{path} {shape}"
+
+    def _leaves(self, place: Any) -> list[Leaf]:
+        found: dict[Leaf, None] = {}
+        waiting = [self.found.resolve(place)]
+        while waiting:
+            here = waiting.pop()
+            here = here.op if type(here) is Slot else here
+            if isinstance(here, Op):
+                waiting += [self.found.resolve(s) for s in reversed(here.sources) if s is not None]
+            elif isinstance(here, Leaf):
+                found[here] = None
+        return list(found)
+
+    # -- where everything stands
+
+    def _arrange(self) -> None:
+        """Blocks of rows that go on together stand one right of the other; in each, rows stand on what they read."""
+        block = {row: row for row in self.rows}
+
+        def root(row: _Row) -> _Row:
+            while block[row] is not row:
+                row = block[row]
+            return row
+
+        for below, users in self.above.items():
+            for user in users:
+                block[root(user)] = root(below)
+        for _ in self.rows:  # depths settle: there is no circle among rows at the same step
+            changed = False
+            for below, users in self.above.items():
+                for user in users:
+                    if user.depth <= below.depth:
+                        user.depth, changed = below.depth + 1, True
+            if not changed:
+                break
+        blocks: dict[_Row, list[_Row]] = {}
+        for row in self.rows:
+            blocks.setdefault(root(row), []).append(row)
+        waits: dict[_Row, set[_Row]] = {name: set() for name in blocks}
+        through: dict[Any, set[_Row]] = {}
+        for (source, target), _ in self.pairs.items():  # boxes between two blocks pass on what they wait for
+            if isinstance(target.what, _Rest) and isinstance(source.what, _Row):
+                through.setdefault(target.what, set()).add(root(source.what))
+        for source, target in self.pairs:
+            if isinstance(target.what, _Row):
+                before = {root(source.what)} if isinstance(source.what, _Row) else through.get(source.what, set())
+                waits[root(target.what)] |= before - {root(target.what)}
+        column = 0
+        placed: list[_Row] = []
+        while len(placed) < len(blocks):
+            ready = [name for name in blocks if name not in placed and waits[name] <= set(placed)]
+            name = ready[0] if ready else next(name for name in blocks if name not in placed)
+            placed.append(name)
+            rows = sorted(blocks[name], key=lambda row: row.depth)
+            layers = sorted({row.depth for row in rows if row.recurrent})
+            both = any(row.reverse for row in rows) and not all(row.reverse for row in rows if row.recurrent)
+            for level, row in enumerate(rows):
+                row.level, row.column = level, column + 2
+                if row.recurrent or len(row.name) == 1 and row.kind == "op":
+                    depth = max((d for d in layers if d <= row.depth), default=0)
+                    layer = str(layers.index(depth) + 1).translate(names.SUPERSCRIPTS) if len(layers) > 1 else ""
+                    arrow = ("\u20d6" if row.reverse else "\u20d7") if both and row.recurrent else ""
+                    row.symbol = f"{{}}{arrow}{layer}".format
+            column += 3 + max(len(row.places) for row in rows)
+        taken = {(row.column + k, row.level) for row in self.rows for k in range(-2, len(row.places) + row.reverse)}
+        for box in dict.fromkeys(self.boxes.values()):
+            behind = [s.what for s, t in self.pairs if t.what is box]
+            after_it = [t.what for s, t in self.pairs if s.what is box and isinstance(t.what, _Row)]
+            if behind:  # what it reads ends there, or is itself a box beside the rows
+                box.column, box.level = max(
+                    (b.column + len(b.places) if isinstance(b, _Row) else b.column, b.level) for b in behind
+                )
+            elif after_it:
+                box.column, box.level = after_it[0].column - 1, after_it[0].level
+                taken.discard((box.column, box.level))
+            while (box.column, box.level) in taken:
+                box.level += 1
+            taken.add((box.column, box.level))
+
+    # -- the value
+
+    def _finish(self, title: str) -> Graph:
+        boxes: list[tuple[int, int, Any, _Maker]] = []
+        extra: list[tuple[Any, _From, str]] = []
+        for row in self.rows:
+            for k, t in enumerate(row.places):
+                boxes.append((row.column + k, row.level, _From(row, k), _step_node(row, k, t)))
+            first = _From(row, len(row.places) - 1 if row.reverse else 0)
+            if row.start:
+                column = row.column + len(row.places) if row.reverse else row.column - 1
+                label = ", ".join(_indexed(row.symbol(field), row.T + 1 if row.reverse else 0) for field in row.start)
+                node = _node("input", label, row.shape, row.dtype, row.level)
+                boxes.append((column, row.level, (row, "start"), node))
+                extra.append(((row, "start"), first, ", ".join(row.fields)))
+            if row.weights:
+                node = _node("parameter", _weights_label(row), None, None, row.level, "\n".join(row.weights.values()))
+                boxes.append((row.column - 2, row.level, (row, "weights"), node))
+                extra.append(((row, "weights"), _From(row, 0), ""))
+        for box in dict.fromkeys(self.boxes.values()):
+            boxes.append((box.column, box.level, _From(box), self._rest_node(box)))
+        boxes.sort(key=lambda item: item[:2])
+        ids: dict[Any, str] = {}
+        nodes: list[Node] = []
+        parts: list[Part] = []
+        columns: dict[int, str] = {}
+        times = {row.column + k: t for row in self.rows for k, t in enumerate(row.places)}
+        for k, (column, _, key, make) in enumerate(boxes):
+            if column not in columns:
+                columns[column] = f"p{len(columns)}"
+                time = "beside" if column not in times else f"t = {times[column] + 1}"
+                parts.append(Part(columns[column], "…" if times.get(column) == ALL else time, "column"))
+            ids[key] = f"n{k}"
+            nodes.append(make(f"n{k}", columns[column]))
+        edges = [Edge(ids[a], ids[b], ", ".join(filter(None, called))) for (a, b), called in self.pairs.items()]
+        edges += [Edge(ids[a], ids[b], label) for a, b, label in extra]
+        order = {node.id: k for k, node in enumerate(nodes)}
+        edges.sort(key=lambda edge: (order[edge.target], order[edge.source]))
+        return Graph(title, tuple(nodes), tuple(edges), tuple(parts))
+
+    def _rest_node(self, box: _Rest) -> _Maker:
+        last = box.ops[-1]
+        name = self._name(last)
+        label = f"{name} = {names.op_label(last)}" if name else names.op_label(last)
+        if len(box.ops) > 1:
+            label = name or f"… {names.op_label(last)}"
+            n = len(box.ops)
+            return lambda id, part: Node(id, "fold", label, part=part, output=box.output, count=n, row=box.level)
+        kind = "fused" if isinstance(last, FusedOp) else "op"
+        shape = last.shape if last.outputs is None else None
+        return _node(kind, label, shape, last.dtype, box.level, output=box.output)
+
+
+_Maker = Callable[[str, str], Node]  # from the node's id and its part's
+
+
+def _node(
+    kind: str, label: str, shape: Any, dtype: Any, level: int, about: str = "", output: bool = False, op: str = ""
+) -> _Maker:
+    dims = None if shape is None else tuple(int(n) for n in shape)
+    return lambda id, part: Node(
+        id, kind, label, dims, None if dtype is None else str(dtype), part, op, about, output, row=level
+    )
+
+
+def _step_node(row: _Row, k: int, t: int) -> _Maker:
+    output = k in row.outputs
+    if t == ALL:
+        label = f"… {row.folded:,} steps …"
+        return lambda id, part: Node(id, "fold", label, part=part, output=output, count=row.folded, row=row.level)
+    label = ", ".join(_indexed(row.symbol(name), t + 1) for name in row.fields or [row.name])
+    kind = "op" if row.recurrent else row.kind
+    return _node(kind, label, row.shape, row.dtype, row.level, output=output, op=row.op)
+
+
+def _indexed(name: str, t: int) -> str:
+    """A symbol at one step; a name of several letters stays as it is, for its place says when.
+
+    >>> _indexed("h", 12), _indexed("embedding", 12)
+    ('h₁₂', 'embedding')
+    """
+    return name + str(t).translate(_LOW) if len(re.sub(r"[\u20d6\u20d7⁰¹²³⁴⁵⁶⁷⁸⁹]", "", name)) == 1 else name
+
+
+def _weights_label(row: _Row) -> str:
+    """The first of several paths, for a cell has four; symbols as they are, for they are short."""
+    shown = [path.rpartition(".")[2] if row.recurrent else path for path in row.weights]
+    return ", ".join(map(names.pretty, shown if len("".join(shown)) < 16 else [shown[0], *["…"][: len(shown) - 1]]))
+
+
+_LOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+def _base(name: str) -> str:
+    """A symbol without its index: h of hₜ, of h^k_t and of h_3."""
+    match = re.match(r"(\w)(?:[₀-₉ₜᵢ^_]|$)", name)
+    return match[1] if match else ""
+
+
+def _step_scope(scope: Scope | None) -> Scope | None:
+    """The outermost step of a loop over time around an operation."""
+    found = None
+    while scope is not None:
+        if isinstance(scope.owner, Step | _Cell):
+            found = scope
+        scope = scope.parent
+    return found
+
+
+def _parameters(op: Op) -> list[str]:
+    """What a fused operation's definition calls its inputs, as Python writes it."""
+    if not isinstance(op, FusedOp):
+        return []
+    return list(inspect.signature(type(op).definition).parameters)[1 : 1 + len(op.sources)]
+
+
+def _over_time(op: Op) -> bool:
+    """Whether an operation is a recurrence over a whole sequence."""
+    return isinstance(op, FusedOp) and "reverse" in op.static and any(name.endswith("_0") for name in _parameters(op))
+
+
+def _time_index(op: Any) -> Any:
+    """t of x[:, t]."""
+    index = op.index
+    return index[1] if isinstance(index, tuple) and len(index) > 1 and index[0] == slice(None) else None
+
+
+def _is_array(constant: Any) -> bool:
+    return isinstance(constant, Constant) and len(constant.shape) > 0
