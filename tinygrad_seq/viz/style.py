@@ -89,8 +89,8 @@ def edge_look(edge: Edge) -> Look:
 def part_look(part: Part) -> Look:
     """The colours and the outline of a frame."""
     style = PARTS[part.kind]
-    if part.side in ("-", "+"):
-        return Look(style.fill, SIDES[part.side].line, part.side == "-", part.side == "+")
+    if part.side:  # fills are left to the boxes
+        return Look(PARTS["module"].fill, SIDES[part.side].line, part.side == "-", part.side == "+")
     return Look(style.fill, style.line, "dashed" in style.style)
 
 
