@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from itertools import pairwise, repeat
 from typing import Any, NamedTuple
 
 from ..core import FusedOp, Leaf, Op
@@ -18,6 +19,7 @@ from .build import PLUMBING, _hidden, _Ops, _Picture
 from .value import Edge, Graph, Node, Part
 
 ENDS = 2  # steps that are drawn at each end of a long sequence
+ROLLED = "rolled"
 ALL, LAST = -1, -2  # instead of a step: the whole sequence, and what is left after its last step
 PASSES = PLUMBING | {"Concatenate"}  # what these are made from is where their arrows begin
 AT_EACH_STEP = {"Linear", "Embed", "Softmax", "LogSoftmax", "LayerNorm", "Gelu", "Dropout"}  # they never mix steps
@@ -39,6 +41,7 @@ class _Row:
         self.start: list[str] = []  # the fields of the state before the first step, where it comes from nowhere
         self.outputs: set[int] = set()  # which of its boxes the picture was asked for
         self.symbol: Callable[[str], str] = str  # a symbol -> the same with the layer's number and its direction
+        self.rolled = False  # one box for all steps
         self.column = self.level = self.depth = 0
 
     @property
@@ -48,17 +51,19 @@ class _Row:
     @property
     def folded(self) -> int:
         """How many steps the box in the middle stands for."""
-        return self.T - 2 * ENDS if self.T > 2 * ENDS + 1 else 0
+        return self.T - 2 * ENDS if self.T > 2 * ENDS + 1 and not self.rolled else 0
 
     @property
     def places(self) -> list[int]:
         """The steps that have a box; ALL stands for those in the middle."""
         if not self.folded:
-            return list(range(self.T))
+            return list(range(1 if self.rolled else self.T))
         return [*range(ENDS), ALL, *range(self.T - ENDS, self.T)]
 
     def place(self, t: int) -> int:
         """Which of its boxes shows a step."""
+        if self.rolled:
+            return 0
         if t == LAST:
             t = 0 if self.reverse else self.T - 1
         if not self.folded or t < ENDS:
@@ -82,18 +87,18 @@ class _From(NamedTuple):
     t: int = ALL
 
 
-def grid(found: _Ops, picture: _Picture, title: str) -> Graph:
-    """The picture in which each step of each layer is one box.
+def grid(found: _Ops, picture: _Picture, title: str, rolled: bool = False) -> Graph:
+    """The picture in which each step of each layer is one box; rolled, each layer, whose state comes back to it.
 
     Raises:
         ValueError: where nothing is repeated over time.
     """
-    return _Grid(found, picture).draw(title)
+    return _Grid(found, picture, rolled).draw(title)
 
 
 class _Grid:
-    def __init__(self, found: _Ops, picture: _Picture) -> None:
-        self.found, self.picture = found, picture
+    def __init__(self, found: _Ops, picture: _Picture, rolled: bool) -> None:
+        self.found, self.picture, self.rolled = found, picture, rolled
         self.rows: list[_Row] = []
         self.steps: dict[Op, tuple[_Row, int]] = {}  # operations in a loop over time
         self.whole: dict[Op, _Row] = {}  # operations over all of time
@@ -132,6 +137,11 @@ class _Grid:
 
     # -- which operation belongs where
 
+    def _row(self, kind: str, T: int) -> _Row:
+        row = _Row(kind, T)
+        row.rolled = self.rolled
+        return row
+
     def _find_loops(self) -> None:
         """Steps of scans, and calls of one cell in a loop of one's own."""
         self.loops: dict[_Row, list[list[Op]]] = {}
@@ -147,7 +157,7 @@ class _Grid:
                 row, last = runs.get(key, (None, -1))
                 t = owner.t if isinstance(owner, Step) else last + 1
                 if row is None or abs(t - last) != 1:  # another run over time
-                    row = _Row("op", 0)
+                    row = self._row("op", 0)
                     row.op = "" if isinstance(owner, Step) else type(owner).__name__
                     self.rows.append(row)
                     self.loops[row] = []
@@ -174,18 +184,18 @@ class _Grid:
             return
         if isinstance(op, FusedOp) and _over_time(op):
             assert op.outputs is not None
-            row = _Row("fused", op.outputs[0].shape[1])
+            row = self._row("fused", op.outputs[0].shape[1])
             row.reverse = op.static["reverse"]
             row.fields = [name[:-2] for name in _parameters(op) if name.endswith("_0")]
             row.name, row.op = row.fields[0], names.op_label(op)
             row.shape = (op.outputs[0].shape[0], *op.outputs[0].shape[2:])
             row.dtype = op.outputs[0].dtype
         elif both:
-            row = _Row("op", op.shape[1])
+            row = self._row("op", op.shape[1])
             row.name, row.op = _base(self._name(op)) or "h", names.op_label(op)
             row.shape, row.dtype = (op.shape[0], *op.shape[2:]), op.dtype
         elif (T := self._step_by_step(op)) is not None:
-            row = _Row("fused" if isinstance(op, FusedOp) else "op", T)
+            row = self._row("fused" if isinstance(op, FusedOp) else "op", T)
             row.name = self._name(op) or names.op_label(op)
             row.shape, row.dtype, row.op = (op.shape[0], *op.shape[2:]), op.dtype, names.op_label(op)
         else:
@@ -300,10 +310,10 @@ class _Grid:
         for name, array in _hidden(op) if not row.recurrent else ():
             given = self.given.setdefault(id(array), self._sequence(array, self.picture.arrays.get(id(array), name)))
             self._reads(row, _From(given), row.T)
-        for t in range(len(row.places) - 1 if row.recurrent else 0):
-            here, there = (t + 1, t) if row.reverse else (t, t + 1)
-            label = ", ".join(row.fields)
-            self.pairs.setdefault((_From(row, here), _From(row, there)), {})[label] = None
+        if row.recurrent:
+            row_ends = [_From(row, t) for t in range(len(row.places))]
+            for here, there in pairwise(reversed(row_ends) if row.reverse else row_ends):
+                self.pairs.setdefault((here, there), {})[", ".join(row.fields)] = None
 
     def _reads(self, row: _Row, origin: _From, T: int) -> None:
         """A row reads a sequence, each of its steps at the same step."""
@@ -325,7 +335,7 @@ class _Grid:
         return self.given[place]
 
     def _sequence(self, array: Any, name: str) -> _Row:
-        row = _Row("input", array.shape[1])
+        row = self._row("input", array.shape[1])
         row.name, row.dtype = name, array.dtype
         row.shape = (array.shape[0], *array.shape[2:])
         self.rows.insert(0, row)
@@ -369,7 +379,7 @@ class _Grid:
             row.name = row.fields[0]
             row.shape, row.dtype = last.shape, last.dtype
             if fresh:
-                given = _Row("input", row.T)
+                given = self._row("input", row.T)
                 given.name, given.shape, given.dtype = "x", tuple(fresh[0].shape), fresh[0].dtype
                 self.rows.insert(0, given)
                 self._reads(row, _From(given), row.T)
@@ -568,7 +578,7 @@ class _Grid:
             for k, t in enumerate(row.places):
                 boxes.append((row.column + k, row.level, _From(row, k), _step_node(row, k, t)))
             first = _From(row, len(row.places) - 1 if row.reverse else 0)
-            if row.start:
+            if row.start and not self.rolled:
                 column = row.column + len(row.places) if row.reverse else row.column - 1
                 label = ", ".join(_indexed(row.symbol(field), row.T + 1 if row.reverse else 0) for field in row.start)
                 node = _node("input", label, row.shape, row.dtype, row.level)
@@ -589,13 +599,19 @@ class _Grid:
         for k, (column, _, key, make) in enumerate(boxes):
             if column not in columns:
                 columns[column] = f"p{len(columns)}"
-                time = "beside" if column not in times else f"t = {times[column] + 1}"
+                time = "beside" if column not in times else "each t" if self.rolled else f"t = {times[column] + 1}"
                 parts.append(Part(columns[column], "…" if times.get(column) == ALL else time, "column"))
             ids[key] = f"n{k}"
             nodes.append(make(f"n{k}", columns[column]))
         edges = [Edge(ids[a], ids[b], ", ".join(filter(None, called))) for (a, b), called in self.pairs.items()]
         edges += [Edge(ids[a], ids[b], label) for a, b, label in extra]
         order = {node.id: k for k, node in enumerate(nodes)}
+        if self.rolled:
+            edges += [
+                Edge(ids[at], ids[at], ", ".join(at.what.fields))
+                for at in map(_From, self.rows, repeat(0))
+                if at.what.recurrent
+            ]
         edges.sort(key=lambda edge: (order[edge.target], order[edge.source]))
         return Graph(title, tuple(nodes), tuple(edges), tuple(parts))
 
@@ -629,18 +645,22 @@ def _step_node(row: _Row, k: int, t: int) -> _Maker:
     if t == ALL:
         label = f"… {row.folded:,} steps …"
         return lambda id, part: Node(id, "fold", label, part=part, output=output, count=row.folded, row=row.level)
-    label = ", ".join(_indexed(row.symbol(name), t + 1) for name in row.fields or [row.name])
+    label = ", ".join(_indexed(row.symbol(name), None if row.rolled else t + 1) for name in row.fields or [row.name])
     kind = "op" if row.recurrent else row.kind
     return _node(kind, label, row.shape, row.dtype, row.level, output=output, op=row.op)
 
 
-def _indexed(name: str, t: int) -> str:
-    """A symbol at one step; a name of several letters stays as it is, for its place says when.
+def _indexed(name: str, t: int | None) -> str:
+    """A symbol at one step, or at any; a name of several letters stays as it is, for its place says when.
 
-    >>> _indexed("h", 12), _indexed("embedding", 12)
-    ('h₁₂', 'embedding')
+    >>> _indexed("h", 12), _indexed("h", None), _indexed("embedding", 12)
+    ('h₁₂', 'hₜ', 'embedding')
     """
-    return name + str(t).translate(_LOW) if len(re.sub(r"[\u20d6\u20d7⁰¹²³⁴⁵⁶⁷⁸⁹]", "", name)) == 1 else name
+    return (
+        name + ("ₜ" if t is None else str(t).translate(_LOW))
+        if len(re.sub(r"[\u20d6\u20d7⁰¹²³⁴⁵⁶⁷⁸⁹]", "", name)) == 1
+        else name
+    )
 
 
 def _weights_label(row: _Row) -> str:
