@@ -36,7 +36,6 @@ class _Row:
         self.shape: tuple[int, ...] | None = None
         self.dtype: Any = None
         self.op = ""
-        self.equation = ""
         self.weights: dict[str, str] = {}  # their symbols -> the parameters behind them
         self.start: list[str] = []  # the fields of the state before the first step, where it comes from nowhere
         self.outputs: set[int] = set()  # which of its boxes the picture was asked for
@@ -128,7 +127,7 @@ class _Grid:
             for source in self._origins(place):
                 if isinstance(source.what, _Row):
                     source.what.outputs |= (
-                        {source.what.place(source.t)} if source.t != ALL else set(range(source.what.T))
+                        {source.what.place(source.t)} if source.t != ALL else set(range(len(source.what.places)))
                     )
                 elif isinstance(source.what, _Rest):
                     source.what.output = True
@@ -146,7 +145,7 @@ class _Grid:
         """Steps of scans, and calls of one cell in a loop of one's own."""
         self.loops: dict[_Row, list[list[Op]]] = {}
         runs: dict[Any, tuple[_Row | None, int]] = {}
-        where: dict[int, tuple[_Row, int] | None] = {}
+        where: dict[int, tuple[_Row, int]] = {}  # a step's scope -> its row, and which step it is
         for op in self.found.ops:
             scope = _step_scope(op.scope)
             if scope is None:
@@ -166,7 +165,7 @@ class _Grid:
                 runs[key] = (row, t)
                 where[id(scope)] = (row, len(self.loops[row]))
                 self.loops[row].append([])
-            row, k = where[id(scope)]  # type: ignore[misc]
+            row, k = where[id(scope)]
             self.loops[row][k].append(op)
             self.steps[op] = (row, k)
         for row, steps in self.loops.items():
@@ -227,13 +226,13 @@ class _Grid:
         kind = type(op).__name__
         known = isinstance(op, Elementwise) or kind in AT_EACH_STEP
         known = known or (kind == "MatMul" and self._is_weight(op.sources[1]))
-        if not known or op.shape is None or len(op.shape) < 2:
+        if not known or op.shape is None or len(op.shape) < 3:
             return None
         if kind == "Embed":
             return op.shape[1]
         sources = [source for source in op.sources if source is not None and not self._is_weight(source)]
         if not sources and any(map(_is_array, op.constants or ())):  # the input itself
-            return op.shape[1] if len(op.shape) > 2 else None
+            return op.shape[1]
         origins = [origin for source in sources for origin in self._origins(source)]
         steps = {o.what.T if isinstance(o.what, _Row) and o.t == ALL else None for o in origins}
         return op.shape[1] if steps == {op.shape[1]} else None
@@ -308,8 +307,9 @@ class _Grid:
                 for origin in self._origins(source) if source is not None else (_From(constant),):
                     self._reads(row, origin, row.T)
         for name, array in _hidden(op) if not row.recurrent else ():
-            given = self.given.setdefault(id(array), self._sequence(array, self.picture.arrays.get(id(array), name)))
-            self._reads(row, _From(given), row.T)
+            if id(array) not in self.given:
+                self.given[id(array)] = self._sequence(array, self.picture.arrays.get(id(array), name))
+            self._reads(row, _From(self.given[id(array)]), row.T)
         if row.recurrent:
             row_ends = [_From(row, t) for t in range(len(row.places))]
             for here, there in pairwise(reversed(row_ends) if row.reverse else row_ends):
@@ -324,6 +324,8 @@ class _Grid:
             self.above.setdefault(what, {})[row] = None
             for k in range(len(row.places)):
                 self.pairs.setdefault((_From(what, k), _From(row, k)), {})[""] = None
+        elif what is not row:  # a part of another row, or one step of it: that row comes first
+            self._arrow(_From(what, LAST), _From(row, row.T - 1 if row.reverse else 0))
 
     def _given(self, place: Any, T: int) -> _Row:
         """The row of a sequence that no row computes."""
@@ -383,10 +385,9 @@ class _Grid:
                 given.name, given.shape, given.dtype = "x", tuple(fresh[0].shape), fresh[0].dtype
                 self.rows.insert(0, given)
                 self._reads(row, _From(given), row.T)
+            first = self._boxed(_From(row, order[0]))
             filled = any(
-                target == self._boxed(_From(row, order[0]))
-                and source.what is not row
-                and not self._reads_it(source, row)
+                target == first and source.what is not row and row not in self.above.get(source.what, ())
                 for source, target in self.pairs
             )
             row.start = [] if filled else row.fields
@@ -398,9 +399,6 @@ class _Grid:
         if not name and type(place).__name__ == "Where":
             name = next(filter(None, (self._name(self.found.resolve(s)) for s in place.sources if s is not None)), "")
         return _base(name)
-
-    def _reads_it(self, source: _From, row: _Row) -> bool:
-        return row in self.above.get(source.what, ())
 
     def _read_in_a_loop(self, row: _Row, k: int, origin: _From) -> None:
         what = origin.what
@@ -511,7 +509,7 @@ class _Grid:
 
         def root(row: _Row) -> _Row:
             while block[row] is not row:
-                row = block[row]
+                block[row] = row = block[block[row]]
             return row
 
         for below, users in self.above.items():
@@ -528,21 +526,20 @@ class _Grid:
         blocks: dict[_Row, list[_Row]] = {}
         for row in self.rows:
             blocks.setdefault(root(row), []).append(row)
-        waits: dict[_Row, set[_Row]] = {name: set() for name in blocks}
-        through: dict[Any, set[_Row]] = {}
-        for (source, target), _ in self.pairs.items():  # boxes between two blocks pass on what they wait for
-            if isinstance(target.what, _Rest) and isinstance(source.what, _Row):
-                through.setdefault(target.what, set()).add(root(source.what))
+        sources: dict[Any, list[Any]] = {}  # what a row, or a box beside the rows, reads
         for source, target in self.pairs:
-            if isinstance(target.what, _Row):
-                before = {root(source.what)} if isinstance(source.what, _Row) else through.get(source.what, set())
-                waits[root(target.what)] |= before - {root(target.what)}
+            sources.setdefault(target.what, []).append(source.what)
+        through: dict[_Rest, set[_Row]] = {}
+        for box in dict.fromkeys(self.boxes.values()):  # boxes between two blocks pass on what they wait for
+            through[box] = set()
+            for what in sources.get(box, ()):
+                through[box] |= {root(what)} if isinstance(what, _Row) else through.get(what, set())
+        waits: dict[_Row, set[_Row]] = {name: set() for name in blocks}
+        for row in self.rows:
+            for what in sources.get(row, ()):
+                waits[root(row)] |= {root(what)} if isinstance(what, _Row) else through[what]
         column = 0
-        placed: list[_Row] = []
-        while len(placed) < len(blocks):
-            ready = [name for name in blocks if name not in placed and waits[name] <= set(placed)]
-            name = ready[0] if ready else next(name for name in blocks if name not in placed)
-            placed.append(name)
+        for name in _in_turn(waits):
             rows = sorted(blocks[name], key=lambda row: row.depth)
             layers = sorted({row.depth for row in rows if row.recurrent})
             both = any(row.reverse for row in rows) and not all(row.reverse for row in rows if row.recurrent)
@@ -554,16 +551,16 @@ class _Grid:
                     arrow = ("\u20d6" if row.reverse else "\u20d7") if both and row.recurrent else ""
                     row.symbol = f"{{}}{arrow}{layer}".format
             column += 3 + max(len(row.places) for row in rows)
+        users_of = {s.what: t.what for s, t in reversed(self.pairs) if isinstance(t.what, _Row)}
         taken = {(row.column + k, row.level) for row in self.rows for k in range(-2, len(row.places) + row.reverse)}
         for box in dict.fromkeys(self.boxes.values()):
-            behind = [s.what for s, t in self.pairs if t.what is box]
-            after_it = [t.what for s, t in self.pairs if s.what is box and isinstance(t.what, _Row)]
+            behind = sources.get(box)
             if behind:  # what it reads ends there, or is itself a box beside the rows
                 box.column, box.level = max(
                     (b.column + len(b.places) if isinstance(b, _Row) else b.column, b.level) for b in behind
                 )
-            elif after_it:
-                box.column, box.level = after_it[0].column - 1, after_it[0].level
+            elif box in users_of:
+                box.column, box.level = users_of[box].column - 1, users_of[box].level
                 taken.discard((box.column, box.level))
             while (box.column, box.level) in taken:
                 box.level += 1
@@ -656,17 +653,36 @@ def _indexed(name: str, t: int | None) -> str:
     >>> _indexed("h", 12), _indexed("h", None), _indexed("embedding", 12)
     ('h₁₂', 'hₜ', 'embedding')
     """
-    return (
-        name + ("ₜ" if t is None else str(t).translate(_LOW))
-        if len(re.sub(r"[\u20d6\u20d7⁰¹²³⁴⁵⁶⁷⁸⁹]", "", name)) == 1
-        else name
-    )
+    letters = re.sub(r"[\u20d6\u20d7⁰¹²³⁴⁵⁶⁷⁸⁹]", "", name)
+    return name + ("ₜ" if t is None else str(t).translate(_LOW)) if len(letters) == 1 else name
 
 
 def _weights_label(row: _Row) -> str:
     """The first of several paths, for a cell has four; symbols as they are, for they are short."""
     shown = [path.rpartition(".")[2] if row.recurrent else path for path in row.weights]
     return ", ".join(map(names.pretty, shown if len("".join(shown)) < 16 else [shown[0], *["…"][: len(shown) - 1]]))
+
+
+def _in_turn(waits: dict[_Row, set[_Row]]) -> list[_Row]:
+    """Each after all that it waits for; where some wait for each other, in the order given."""
+    left = {name: len(others - {name}) for name, others in waits.items()}
+    users: dict[_Row, list[_Row]] = {}
+    for name, others in waits.items():
+        for other in others - {name}:
+            users.setdefault(other, []).append(name)
+    found: dict[_Row, None] = {}
+    ready = [name for name, n in left.items() if not n]
+    for candidate in waits:
+        while ready or candidate not in found:
+            name = ready.pop(0) if ready else candidate
+            if name in found:
+                continue
+            found[name] = None
+            for user in users.get(name, ()):
+                left[user] -= 1
+                if not left[user]:
+                    ready.append(user)
+    return list(found)
 
 
 _LOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
