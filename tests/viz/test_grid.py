@@ -171,6 +171,59 @@ def test_attention_is_an_arrow_from_every_state_of_the_encoder() -> None:
     assert any(source.startswith("…") and target == "s₁" for source, target, _ in arrows(g))  # s_0, from the ends
 
 
+def test_a_part_of_a_sequence_comes_after_it() -> None:
+    out, _ = ts.nn.RNN(4, 5)(ones(2, 4, 4))
+    later, _ = ts.nn.RNN(5, 6)(out[:, 1:])
+    g = ts.graph(later, time=True)
+    assert [column[-1] for column in table(g)] == [
+        "W_xh, W_hh, b_h", "h₀", "h₁", "h₂", "h₃", "h₄", "W_xh, W_hh, b_h", "h₀", "h₁", "h₂", "h₃",
+    ]  # fmt: skip
+    assert ("h₄", "h₁", "") in arrows(g)
+
+
+def test_lengths_change_nothing() -> None:
+    x, layer = ones(2, 4, 3), ts.nn.LSTM(3, 5)
+    plain, ragged = layer(x)[0], layer(x, lengths=[4, 2])[0]
+    assert ts.graph(ragged, time=True) == ts.graph(plain, time=True)
+    assert ts.graph(ragged, time=True, open="lstm").edges == ts.graph(plain, time=True).edges
+
+
+# -- rolled up
+
+
+def test_rolled_a_layer_is_one_box_and_its_state_comes_back() -> None:
+    out, _ = ts.nn.LSTM(4, 5, 2)(ones(2, 300, 4))
+    g = ts.graph(out, time="rolled")
+    assert table(g) == [["W, U, b", "W, U, b"], ["xₜ", "h¹ₜ, c¹ₜ", "h²ₜ, c²ₜ"]]
+    assert arrows(g) == {
+        ("W, U, b", "h¹ₜ, c¹ₜ", ""), ("W, U, b", "h²ₜ, c²ₜ", ""), ("xₜ", "h¹ₜ, c¹ₜ", ""), ("h¹ₜ, c¹ₜ", "h²ₜ, c²ₜ", ""),
+        ("h¹ₜ, c¹ₜ", "h¹ₜ, c¹ₜ", "h, c"), ("h²ₜ, c²ₜ", "h²ₜ, c²ₜ", "h, c"),
+    }  # fmt: skip
+    assert [node.label for node in g.nodes if node.output] == ["h²ₜ, c²ₜ"]
+
+
+def test_a_loop_of_ones_own_is_rolled_up_too() -> None:
+    x, cell, h = ones(2, 3, 4), ts.nn.GRUCell(4, 5), None
+    for x_t in ts.ops.unstack(x, 1):
+        h = cell(x_t, h)
+    assert h is not None
+    g = ts.graph(h, time="rolled")
+    assert table(g)[1] == ["xₜ", "hₜ"] and ("hₜ", "hₜ", "h") in arrows(g)
+
+
+@each_renderer
+def test_the_arrow_back_stands_beside_its_box(renderer: render.Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "find", lambda: renderer)
+    out, _ = ts.nn.RNN(4, 5, bidirectional=True)(ones(2, 3, 4))
+    g = ts.graph(out, time="rolled")
+    place = layout(g)
+    loops = [(place.nodes[e.source], p) for e, p in zip(g.edges, place.edges, strict=True) if e.source == e.target]
+    assert len(loops) == 2
+    for box, (curves, label) in loops:
+        assert all(x >= box.x + box.width / 2 - 1 for x, _ in curves[0].points)
+        assert label is not None and label[0] > box.x + box.width / 2
+
+
 # -- where it stands
 
 
@@ -290,3 +343,5 @@ def test_without_a_recurrence() -> None:
     x = ones(2, 3, grad=True)
     with pytest.raises(ValueError, match="time=True draws a recurrence, and there is none here"):
         ts.graph(x * x, time=True)
+    with pytest.raises(ValueError, match="time is True, False or \"rolled\", got 'folded'"):
+        ts.graph(x * x, time="folded")

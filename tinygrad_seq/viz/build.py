@@ -31,7 +31,7 @@ HARDEST = 3000  # rows that all arrows run over together: about a second of Grap
 WIDEST_SUM = 8  # terms that one + takes
 
 
-def graph(value: Any, *, open: Any = (), time: bool = False, title: str | None = None) -> Graph:
+def graph(value: Any, *, open: Any = (), time: bool | str = False, title: str | None = None) -> Graph:
     """The picture of how a value was computed. The computation needs no preparation, and may have been differentiated.
 
     Boxes are named by, in this order: a tensor's own `name` or its symbol in an equation, its path in the model
@@ -43,7 +43,8 @@ def graph(value: Any, *, open: Any = (), time: bool = False, title: str | None =
     Args:
         value: a Tensor, or a list or tuple of them.
         open: fused operations to draw as their equations: a name ("lstm", "softmax"), several, or Python's `all`.
-        time: draw each step of each recurrent layer as one box: time from left to right, layers from bottom to top.
+        time: True draws each step of each recurrent layer as one box: time from left to right, layers from bottom to
+            top. "rolled" draws each layer as one box, whose state comes back to it.
         title: what stands above the picture.
     Returns:
         A Graph: a plain value that can `save` itself.
@@ -63,7 +64,7 @@ def graph(value: Any, *, open: Any = (), time: bool = False, title: str | None =
 
 
 def build(
-    value: Any, variables: Mapping[str, Any], *, open: Any = (), time: bool = False, title: str | None = None
+    value: Any, variables: Mapping[str, Any], *, open: Any = (), time: bool | str = False, title: str | None = None
 ) -> Graph:
     """As `graph`, with the caller's variables given."""
     outputs = _tensors(value)
@@ -71,9 +72,11 @@ def build(
     picture = _Picture(found, variables)
     heading = "" if title is None else names.clean(title, 2 * names.LONGEST)
     if time:
-        from .grid import grid
+        from .grid import ROLLED, grid  # which is built on this file
 
-        return fold_to(grid(found, picture, heading), MOST)
+        if time not in (True, ROLLED):
+            raise ValueError(f'graph: time is True, False or "{ROLLED}", got {time!r}')
+        return fold_to(grid(found, picture, heading, time == ROLLED), MOST)
     return fold_to_fit(fold_steps(join_steps(picture.draw(heading))), MOST, HARDEST)
 
 

@@ -115,6 +115,7 @@ def _grid_edges(graph: Graph, drawing: bool) -> list[str]:
         drawn.add((tail, head))
         more = [f"label={quoted(edge.label if drawing else f' {edge.label} ')}"] if edge.label else []
         more += ["dir=back"] if turned else []
+        more += ["tailport=e", "headport=e"] if tail == head else []  # beside the box, for arrows go up from it
         if rows[tail] == rows[head]:  # others give way to what stands between
             more += ["weight=20" if (tail, head) in near else "weight=0"]
         out.append(f"  {tail} -> {head}" + (f" [{', '.join(more)}]" if more else ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from itertools import pairwise, repeat
 from typing import Any, NamedTuple
 
 from ..core import FusedOp, Leaf, Op
@@ -18,6 +19,7 @@ from .build import PLUMBING, _hidden, _Ops, _Picture
 from .value import Edge, Graph, Node, Part
 
 ENDS = 2  # steps that are drawn at each end of a long sequence
+ROLLED = "rolled"
 ALL, LAST = -1, -2  # instead of a step: the whole sequence, and what is left after its last step
 PASSES = PLUMBING | {"Concatenate"}  # what these are made from is where their arrows begin
 AT_EACH_STEP = {"Linear", "Embed", "Softmax", "LogSoftmax", "LayerNorm", "Gelu", "Dropout"}  # they never mix steps
@@ -34,11 +36,11 @@ class _Row:
         self.shape: tuple[int, ...] | None = None
         self.dtype: Any = None
         self.op = ""
-        self.equation = ""
         self.weights: dict[str, str] = {}  # their symbols -> the parameters behind them
         self.start: list[str] = []  # the fields of the state before the first step, where it comes from nowhere
         self.outputs: set[int] = set()  # which of its boxes the picture was asked for
         self.symbol: Callable[[str], str] = str  # a symbol -> the same with the layer's number and its direction
+        self.rolled = False  # one box for all steps
         self.column = self.level = self.depth = 0
 
     @property
@@ -48,17 +50,19 @@ class _Row:
     @property
     def folded(self) -> int:
         """How many steps the box in the middle stands for."""
-        return self.T - 2 * ENDS if self.T > 2 * ENDS + 1 else 0
+        return self.T - 2 * ENDS if self.T > 2 * ENDS + 1 and not self.rolled else 0
 
     @property
     def places(self) -> list[int]:
         """The steps that have a box; ALL stands for those in the middle."""
         if not self.folded:
-            return list(range(self.T))
+            return list(range(1 if self.rolled else self.T))
         return [*range(ENDS), ALL, *range(self.T - ENDS, self.T)]
 
     def place(self, t: int) -> int:
         """Which of its boxes shows a step."""
+        if self.rolled:
+            return 0
         if t == LAST:
             t = 0 if self.reverse else self.T - 1
         if not self.folded or t < ENDS:
@@ -82,18 +86,18 @@ class _From(NamedTuple):
     t: int = ALL
 
 
-def grid(found: _Ops, picture: _Picture, title: str) -> Graph:
-    """The picture in which each step of each layer is one box.
+def grid(found: _Ops, picture: _Picture, title: str, rolled: bool = False) -> Graph:
+    """The picture in which each step of each layer is one box; rolled, each layer, whose state comes back to it.
 
     Raises:
         ValueError: where nothing is repeated over time.
     """
-    return _Grid(found, picture).draw(title)
+    return _Grid(found, picture, rolled).draw(title)
 
 
 class _Grid:
-    def __init__(self, found: _Ops, picture: _Picture) -> None:
-        self.found, self.picture = found, picture
+    def __init__(self, found: _Ops, picture: _Picture, rolled: bool) -> None:
+        self.found, self.picture, self.rolled = found, picture, rolled
         self.rows: list[_Row] = []
         self.steps: dict[Op, tuple[_Row, int]] = {}  # operations in a loop over time
         self.whole: dict[Op, _Row] = {}  # operations over all of time
@@ -123,7 +127,7 @@ class _Grid:
             for source in self._origins(place):
                 if isinstance(source.what, _Row):
                     source.what.outputs |= (
-                        {source.what.place(source.t)} if source.t != ALL else set(range(source.what.T))
+                        {source.what.place(source.t)} if source.t != ALL else set(range(len(source.what.places)))
                     )
                 elif isinstance(source.what, _Rest):
                     source.what.output = True
@@ -132,11 +136,16 @@ class _Grid:
 
     # -- which operation belongs where
 
+    def _row(self, kind: str, T: int) -> _Row:
+        row = _Row(kind, T)
+        row.rolled = self.rolled
+        return row
+
     def _find_loops(self) -> None:
         """Steps of scans, and calls of one cell in a loop of one's own."""
         self.loops: dict[_Row, list[list[Op]]] = {}
         runs: dict[Any, tuple[_Row | None, int]] = {}
-        where: dict[int, tuple[_Row, int] | None] = {}
+        where: dict[int, tuple[_Row, int]] = {}  # a step's scope -> its row, and which step it is
         for op in self.found.ops:
             scope = _step_scope(op.scope)
             if scope is None:
@@ -147,7 +156,7 @@ class _Grid:
                 row, last = runs.get(key, (None, -1))
                 t = owner.t if isinstance(owner, Step) else last + 1
                 if row is None or abs(t - last) != 1:  # another run over time
-                    row = _Row("op", 0)
+                    row = self._row("op", 0)
                     row.op = "" if isinstance(owner, Step) else type(owner).__name__
                     self.rows.append(row)
                     self.loops[row] = []
@@ -156,7 +165,7 @@ class _Grid:
                 runs[key] = (row, t)
                 where[id(scope)] = (row, len(self.loops[row]))
                 self.loops[row].append([])
-            row, k = where[id(scope)]  # type: ignore[misc]
+            row, k = where[id(scope)]
             self.loops[row][k].append(op)
             self.steps[op] = (row, k)
         for row, steps in self.loops.items():
@@ -174,18 +183,18 @@ class _Grid:
             return
         if isinstance(op, FusedOp) and _over_time(op):
             assert op.outputs is not None
-            row = _Row("fused", op.outputs[0].shape[1])
+            row = self._row("fused", op.outputs[0].shape[1])
             row.reverse = op.static["reverse"]
             row.fields = [name[:-2] for name in _parameters(op) if name.endswith("_0")]
             row.name, row.op = row.fields[0], names.op_label(op)
             row.shape = (op.outputs[0].shape[0], *op.outputs[0].shape[2:])
             row.dtype = op.outputs[0].dtype
         elif both:
-            row = _Row("op", op.shape[1])
+            row = self._row("op", op.shape[1])
             row.name, row.op = _base(self._name(op)) or "h", names.op_label(op)
             row.shape, row.dtype = (op.shape[0], *op.shape[2:]), op.dtype
         elif (T := self._step_by_step(op)) is not None:
-            row = _Row("fused" if isinstance(op, FusedOp) else "op", T)
+            row = self._row("fused" if isinstance(op, FusedOp) else "op", T)
             row.name = self._name(op) or names.op_label(op)
             row.shape, row.dtype, row.op = (op.shape[0], *op.shape[2:]), op.dtype, names.op_label(op)
         else:
@@ -217,13 +226,13 @@ class _Grid:
         kind = type(op).__name__
         known = isinstance(op, Elementwise) or kind in AT_EACH_STEP
         known = known or (kind == "MatMul" and self._is_weight(op.sources[1]))
-        if not known or op.shape is None or len(op.shape) < 2:
+        if not known or op.shape is None or len(op.shape) < 3:
             return None
         if kind == "Embed":
             return op.shape[1]
         sources = [source for source in op.sources if source is not None and not self._is_weight(source)]
         if not sources and any(map(_is_array, op.constants or ())):  # the input itself
-            return op.shape[1] if len(op.shape) > 2 else None
+            return op.shape[1]
         origins = [origin for source in sources for origin in self._origins(source)]
         steps = {o.what.T if isinstance(o.what, _Row) and o.t == ALL else None for o in origins}
         return op.shape[1] if steps == {op.shape[1]} else None
@@ -298,12 +307,13 @@ class _Grid:
                 for origin in self._origins(source) if source is not None else (_From(constant),):
                     self._reads(row, origin, row.T)
         for name, array in _hidden(op) if not row.recurrent else ():
-            given = self.given.setdefault(id(array), self._sequence(array, self.picture.arrays.get(id(array), name)))
-            self._reads(row, _From(given), row.T)
-        for t in range(len(row.places) - 1 if row.recurrent else 0):
-            here, there = (t + 1, t) if row.reverse else (t, t + 1)
-            label = ", ".join(row.fields)
-            self.pairs.setdefault((_From(row, here), _From(row, there)), {})[label] = None
+            if id(array) not in self.given:
+                self.given[id(array)] = self._sequence(array, self.picture.arrays.get(id(array), name))
+            self._reads(row, _From(self.given[id(array)]), row.T)
+        if row.recurrent:
+            row_ends = [_From(row, t) for t in range(len(row.places))]
+            for here, there in pairwise(reversed(row_ends) if row.reverse else row_ends):
+                self.pairs.setdefault((here, there), {})[", ".join(row.fields)] = None
 
     def _reads(self, row: _Row, origin: _From, T: int) -> None:
         """A row reads a sequence, each of its steps at the same step."""
@@ -314,6 +324,8 @@ class _Grid:
             self.above.setdefault(what, {})[row] = None
             for k in range(len(row.places)):
                 self.pairs.setdefault((_From(what, k), _From(row, k)), {})[""] = None
+        elif what is not row:  # a part of another row, or one step of it: that row comes first
+            self._arrow(_From(what, LAST), _From(row, row.T - 1 if row.reverse else 0))
 
     def _given(self, place: Any, T: int) -> _Row:
         """The row of a sequence that no row computes."""
@@ -325,7 +337,7 @@ class _Grid:
         return self.given[place]
 
     def _sequence(self, array: Any, name: str) -> _Row:
-        row = _Row("input", array.shape[1])
+        row = self._row("input", array.shape[1])
         row.name, row.dtype = name, array.dtype
         row.shape = (array.shape[0], *array.shape[2:])
         self.rows.insert(0, row)
@@ -369,14 +381,13 @@ class _Grid:
             row.name = row.fields[0]
             row.shape, row.dtype = last.shape, last.dtype
             if fresh:
-                given = _Row("input", row.T)
+                given = self._row("input", row.T)
                 given.name, given.shape, given.dtype = "x", tuple(fresh[0].shape), fresh[0].dtype
                 self.rows.insert(0, given)
                 self._reads(row, _From(given), row.T)
+            first = self._boxed(_From(row, order[0]))
             filled = any(
-                target == self._boxed(_From(row, order[0]))
-                and source.what is not row
-                and not self._reads_it(source, row)
+                target == first and source.what is not row and row not in self.above.get(source.what, ())
                 for source, target in self.pairs
             )
             row.start = [] if filled else row.fields
@@ -388,9 +399,6 @@ class _Grid:
         if not name and type(place).__name__ == "Where":
             name = next(filter(None, (self._name(self.found.resolve(s)) for s in place.sources if s is not None)), "")
         return _base(name)
-
-    def _reads_it(self, source: _From, row: _Row) -> bool:
-        return row in self.above.get(source.what, ())
 
     def _read_in_a_loop(self, row: _Row, k: int, origin: _From) -> None:
         what = origin.what
@@ -501,7 +509,7 @@ class _Grid:
 
         def root(row: _Row) -> _Row:
             while block[row] is not row:
-                row = block[row]
+                block[row] = row = block[block[row]]
             return row
 
         for below, users in self.above.items():
@@ -518,21 +526,20 @@ class _Grid:
         blocks: dict[_Row, list[_Row]] = {}
         for row in self.rows:
             blocks.setdefault(root(row), []).append(row)
-        waits: dict[_Row, set[_Row]] = {name: set() for name in blocks}
-        through: dict[Any, set[_Row]] = {}
-        for (source, target), _ in self.pairs.items():  # boxes between two blocks pass on what they wait for
-            if isinstance(target.what, _Rest) and isinstance(source.what, _Row):
-                through.setdefault(target.what, set()).add(root(source.what))
+        sources: dict[Any, list[Any]] = {}  # what a row, or a box beside the rows, reads
         for source, target in self.pairs:
-            if isinstance(target.what, _Row):
-                before = {root(source.what)} if isinstance(source.what, _Row) else through.get(source.what, set())
-                waits[root(target.what)] |= before - {root(target.what)}
+            sources.setdefault(target.what, []).append(source.what)
+        through: dict[_Rest, set[_Row]] = {}
+        for box in dict.fromkeys(self.boxes.values()):  # boxes between two blocks pass on what they wait for
+            through[box] = set()
+            for what in sources.get(box, ()):
+                through[box] |= {root(what)} if isinstance(what, _Row) else through.get(what, set())
+        waits: dict[_Row, set[_Row]] = {name: set() for name in blocks}
+        for row in self.rows:
+            for what in sources.get(row, ()):
+                waits[root(row)] |= {root(what)} if isinstance(what, _Row) else through[what]
         column = 0
-        placed: list[_Row] = []
-        while len(placed) < len(blocks):
-            ready = [name for name in blocks if name not in placed and waits[name] <= set(placed)]
-            name = ready[0] if ready else next(name for name in blocks if name not in placed)
-            placed.append(name)
+        for name in _in_turn(waits):
             rows = sorted(blocks[name], key=lambda row: row.depth)
             layers = sorted({row.depth for row in rows if row.recurrent})
             both = any(row.reverse for row in rows) and not all(row.reverse for row in rows if row.recurrent)
@@ -544,16 +551,16 @@ class _Grid:
                     arrow = ("\u20d6" if row.reverse else "\u20d7") if both and row.recurrent else ""
                     row.symbol = f"{{}}{arrow}{layer}".format
             column += 3 + max(len(row.places) for row in rows)
+        users_of = {s.what: t.what for s, t in reversed(self.pairs) if isinstance(t.what, _Row)}
         taken = {(row.column + k, row.level) for row in self.rows for k in range(-2, len(row.places) + row.reverse)}
         for box in dict.fromkeys(self.boxes.values()):
-            behind = [s.what for s, t in self.pairs if t.what is box]
-            after_it = [t.what for s, t in self.pairs if s.what is box and isinstance(t.what, _Row)]
+            behind = sources.get(box)
             if behind:  # what it reads ends there, or is itself a box beside the rows
                 box.column, box.level = max(
                     (b.column + len(b.places) if isinstance(b, _Row) else b.column, b.level) for b in behind
                 )
-            elif after_it:
-                box.column, box.level = after_it[0].column - 1, after_it[0].level
+            elif box in users_of:
+                box.column, box.level = users_of[box].column - 1, users_of[box].level
                 taken.discard((box.column, box.level))
             while (box.column, box.level) in taken:
                 box.level += 1
@@ -568,7 +575,7 @@ class _Grid:
             for k, t in enumerate(row.places):
                 boxes.append((row.column + k, row.level, _From(row, k), _step_node(row, k, t)))
             first = _From(row, len(row.places) - 1 if row.reverse else 0)
-            if row.start:
+            if row.start and not self.rolled:
                 column = row.column + len(row.places) if row.reverse else row.column - 1
                 label = ", ".join(_indexed(row.symbol(field), row.T + 1 if row.reverse else 0) for field in row.start)
                 node = _node("input", label, row.shape, row.dtype, row.level)
@@ -589,13 +596,19 @@ class _Grid:
         for k, (column, _, key, make) in enumerate(boxes):
             if column not in columns:
                 columns[column] = f"p{len(columns)}"
-                time = "beside" if column not in times else f"t = {times[column] + 1}"
+                time = "beside" if column not in times else "each t" if self.rolled else f"t = {times[column] + 1}"
                 parts.append(Part(columns[column], "…" if times.get(column) == ALL else time, "column"))
             ids[key] = f"n{k}"
             nodes.append(make(f"n{k}", columns[column]))
         edges = [Edge(ids[a], ids[b], ", ".join(filter(None, called))) for (a, b), called in self.pairs.items()]
         edges += [Edge(ids[a], ids[b], label) for a, b, label in extra]
         order = {node.id: k for k, node in enumerate(nodes)}
+        if self.rolled:
+            edges += [
+                Edge(ids[at], ids[at], ", ".join(at.what.fields))
+                for at in map(_From, self.rows, repeat(0))
+                if at.what.recurrent
+            ]
         edges.sort(key=lambda edge: (order[edge.target], order[edge.source]))
         return Graph(title, tuple(nodes), tuple(edges), tuple(parts))
 
@@ -629,24 +642,47 @@ def _step_node(row: _Row, k: int, t: int) -> _Maker:
     if t == ALL:
         label = f"… {row.folded:,} steps …"
         return lambda id, part: Node(id, "fold", label, part=part, output=output, count=row.folded, row=row.level)
-    label = ", ".join(_indexed(row.symbol(name), t + 1) for name in row.fields or [row.name])
+    label = ", ".join(_indexed(row.symbol(name), None if row.rolled else t + 1) for name in row.fields or [row.name])
     kind = "op" if row.recurrent else row.kind
     return _node(kind, label, row.shape, row.dtype, row.level, output=output, op=row.op)
 
 
-def _indexed(name: str, t: int) -> str:
-    """A symbol at one step; a name of several letters stays as it is, for its place says when.
+def _indexed(name: str, t: int | None) -> str:
+    """A symbol at one step, or at any; a name of several letters stays as it is, for its place says when.
 
-    >>> _indexed("h", 12), _indexed("embedding", 12)
-    ('h₁₂', 'embedding')
+    >>> _indexed("h", 12), _indexed("h", None), _indexed("embedding", 12)
+    ('h₁₂', 'hₜ', 'embedding')
     """
-    return name + str(t).translate(_LOW) if len(re.sub(r"[\u20d6\u20d7⁰¹²³⁴⁵⁶⁷⁸⁹]", "", name)) == 1 else name
+    letters = re.sub(r"[\u20d6\u20d7⁰¹²³⁴⁵⁶⁷⁸⁹]", "", name)
+    return name + ("ₜ" if t is None else str(t).translate(_LOW)) if len(letters) == 1 else name
 
 
 def _weights_label(row: _Row) -> str:
     """The first of several paths, for a cell has four; symbols as they are, for they are short."""
     shown = [path.rpartition(".")[2] if row.recurrent else path for path in row.weights]
     return ", ".join(map(names.pretty, shown if len("".join(shown)) < 16 else [shown[0], *["…"][: len(shown) - 1]]))
+
+
+def _in_turn(waits: dict[_Row, set[_Row]]) -> list[_Row]:
+    """Each after all that it waits for; where some wait for each other, in the order given."""
+    left = {name: len(others - {name}) for name, others in waits.items()}
+    users: dict[_Row, list[_Row]] = {}
+    for name, others in waits.items():
+        for other in others - {name}:
+            users.setdefault(other, []).append(name)
+    found: dict[_Row, None] = {}
+    ready = [name for name, n in left.items() if not n]
+    for candidate in waits:
+        while ready or candidate not in found:
+            name = ready.pop(0) if ready else candidate
+            if name in found:
+                continue
+            found[name] = None
+            for user in users.get(name, ()):
+                left[user] -= 1
+                if not left[user]:
+                    ready.append(user)
+    return list(found)
 
 
 _LOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")

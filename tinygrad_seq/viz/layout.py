@@ -91,7 +91,10 @@ def _read(found: dict[str, Any], graph: Graph) -> Layout:
             curves.append(Curve(points[::-1] if back else points, head))
         edges.append((curves, point(edge["lp"]) if "lp" in edge else None))
     if passing:
-        edges = [(curves, at and _aside(curves, at)) for curves, at in edges]
+        edges = [
+            (curves, at if at is None or edge.source == edge.target else _aside(curves, at))
+            for edge, (curves, at) in zip(graph.edges, edges, strict=True)
+        ]
     return Layout(right - left, top - bottom, nodes, parts, edges)
 
 
