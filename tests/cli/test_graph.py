@@ -96,6 +96,12 @@ def test_open_several_and_all() -> None:
     assert not any(node.kind == "fused" for node in draw("GPT", ["all"]).nodes)
 
 
+def test_time_as_a_grid() -> None:
+    assert any(part.kind == "column" for part in draw("tagger", time=True).parts)
+    result = run("gpt", "--time")
+    assert result.exit_code == 1 and result.stderr.startswith("error: gpt: graph: time=True")
+
+
 @needs_dot
 @pytest.mark.parametrize(
     ("suffix", "start"), [("svg", b"<svg"), ("dot", b"digraph"), ("json", b"{"), ("txt", b"Tagger")]

@@ -81,6 +81,9 @@ def graph(
     open: Annotated[
         list[str] | None, typer.Option(help="A fused operation to draw as its equations, or all; may be repeated.")
     ] = None,
+    time: Annotated[
+        bool, typer.Option("--time", help="Draw time as a grid, one box for each step of a layer.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file: .svg, .png, .pdf, .dot, .json or .txt.")
     ] = None,
@@ -96,13 +99,15 @@ def graph(
 
     tinygrad-seq graph language-model --open lstm -o opened.svg
 
+    tinygrad-seq graph tagger --time -o grid.svg
+
     tinygrad-seq graph my_module:my_loss -o loss.png
     """
 
     def run() -> None:
         from .graph import draw
 
-        picture = draw(model, open or [])
+        picture = draw(model, open or [], time)
         typer.echo(picture.text() if out is None else picture.save(out))
 
     _say_errors(run)

@@ -102,15 +102,16 @@ MODELS: dict[str, Callable[[], Any]] = {
 }
 
 
-def draw(name: str, open: Sequence[str] = ()) -> Graph:
+def draw(name: str, open: Sequence[str] = (), time: bool = False) -> Graph:
     """The picture of a model by its name, or of what a function returns, by `module:function`.
 
     Args:
         name: one of MODELS, in any spelling (`language-model`), or `module:function`: a function without arguments that
             returns a tensor or a list of them. Boxes are named by the variables of that function.
         open: the fused operations to draw as their equations; "all" opens every one.
+        time: draw time as a grid, from left to right.
     Raises:
-        ValueError: for a name that is not known, or an operation that is not there.
+        ValueError: for a name that is not known, an operation that is not there, or `time` where nothing is recurrent.
         TypeError: where the function needs arguments or returns something else.
         RuntimeError: where the function itself raises.
     """
@@ -127,8 +128,9 @@ def draw(name: str, open: Sequence[str] = ()) -> Graph:
         title = found[plain(name)]
         function = MODELS[title]
     value, variables = _call(name, function)
+    opened = builtins.all if "all" in open else tuple(open)
     try:
-        return build(value, variables, open=builtins.all if "all" in open else tuple(open), title=title)
+        return build(value, variables, open=opened, time=time, title=title)
     except (ValueError, TypeError) as error:
         raise type(error)(f"{name}: {error}") from error
 
