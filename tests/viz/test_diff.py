@@ -1,8 +1,8 @@
 """The picture of two graphs: each side of it is one of them, and what both have is there once."""
 
+import sys
 from collections import Counter
 from itertools import pairwise
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import tinygrad_seq as ts
 from tinygrad_seq.viz import Edge, Graph, Node, Part, equation_graph, render
+from tinygrad_seq.viz.diff import _match, _Side
 from viz.renderers import each_renderer
 
 ones = np.ones((2, 3), "f4")
@@ -192,21 +193,34 @@ def test_each_side_is_one_of_the_two(a: Graph, b: Graph) -> None:
     assert d == ts.graph_diff(a, b)
 
 
-def test_the_time_is_linear() -> None:
+def test_the_work_of_matching_is_linear() -> None:
     def steps(n: int, kind: str) -> Graph:
-        nodes = [Node("n0", "input", "x", (1,))]
-        nodes += [Node(f"n{k}", "op", kind if k % 7 == 0 else "tanh", (1,), op="Tanh") for k in range(1, n)]
-        edges = tuple(Edge(a.id, b.id) for a, b in pairwise(nodes))
-        return Graph("", tuple(nodes), edges, ())
+        """A chain in which every box uses the same weight, and every seventh is of this kind."""
+        nodes = [Node("n0", "input", "x", (1,)), Node("n1", "parameter", "W", (1,))]
+        nodes += [Node(f"n{k}", "op", kind if k % 7 == 0 else "@", (1,), op="MatMul") for k in range(2, n)]
+        chain = [node.id for node in nodes if node.id != "n1"]
+        edges = [edge for a, b in pairwise(chain) for edge in (Edge(a, b), Edge("n1", b))]
+        return Graph("", tuple(nodes), tuple(edges), ())
 
-    def measured(n: int) -> float:
+    def calls(n: int) -> int:
+        """Counted, because a clock says something else on a busy machine."""
         a, b = steps(n, "σ"), steps(n, "exp")
-        start = perf_counter()
-        ts.viz.diff._match(ts.viz.diff._Side(a), ts.viz.diff._Side(b))
-        return perf_counter() - start
+        count = 0
 
-    measured(500)
-    assert min(measured(16_000) for _ in range(2)) < 40 * min(measured(1_000) for _ in range(3))  # squared: 256
+        def watch(frame: object, event: str, _: object) -> None:
+            nonlocal count
+            count += event in ("call", "c_call")
+
+        before = sys.getprofile()
+        sys.setprofile(watch)
+        try:
+            _match(_Side(a), _Side(b))
+        finally:
+            sys.setprofile(before)
+        return count
+
+    few, many = calls(300), calls(2400)
+    assert 7 * few < many < 9 * few
 
 
 # -- drawn
