@@ -79,7 +79,7 @@ def test_each_part_is_the_derivative_through_its_own_step(kind: str) -> None:
         h = memory[0] if isinstance(memory, tuple) else memory
         own = own + (h * weights[:, t]).sum()
     own.backward()
-    for name, parameter in cells[0].named_parameters():
+    for name, _ in cells[0].named_parameters():
         parts = ts.explain_grad(loss, getattr(layer, f"{name}_l0")).numpy()
         for t, cell in enumerate(cells):
             expected = getattr(cell, name).grad.numpy()

@@ -58,7 +58,7 @@ def _parts(outputs: list[Tensor], grads: list[Any], place: Leaf) -> list[Any]:
     The graph is cut where a use takes the weight, or what was made from it outside of any step (its gates, its
     transpose): what arrives at a cut belongs to that use, and is then followed from there to the weight.
     """
-    before = {place}  # the weight, and all that was made from it without passing a step
+    before: set[Any] = {place}  # the weight, and all that was made from it without passing a step
     cuts: dict[Any, dict[Any, Leaf]] = {}  # use -> {what it takes: where the gradient is caught}
     edges: list[tuple[Op, int, Leaf | None]] = []  # (op, which input, what stands there instead)
     opened: dict[Op, list[Tensor]] = {}  # a fused recurrence -> the outputs of its definition
