@@ -209,7 +209,7 @@ def _check_count(what: str, curves: Mapping[str, Any]) -> None:
 
 
 def _time_axis(axes: Any, T: int) -> None:
-    axes.set_xlim(1 - 0.02 * T, T * 1.02)
+    axes.set_xlim(0.5, T + 0.5)
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 

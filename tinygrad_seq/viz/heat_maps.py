@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ..core.equations import unicode
 from .plots import BOTH_SIDES, checked_path, heat_map, new_figure, numbers, save_figure
 
 ACROSS = 4  # heads side by side
+LONGEST = 200  # characters that one can read below a picture
 
 
 def attention_plot(
@@ -52,14 +54,13 @@ def attention_plot(
     heads = _heads(numbers(alpha), rows, columns)
     across = min(len(heads), ACROSS)
     down = -(-len(heads) // across)
-    token = 0.2 if len(heads) == 1 else 0.15  # inches
+    token, most = (0.2, 60) if len(heads) == 1 else (0.15, 30)  # inches of a label, labels on an axis
+    width, height = (max(1.6, token * min(most, len(labels))) for labels in (columns, rows))
     margin = 0.08 * max(map(len, (*rows, *columns))) + 0.5
-    figure = new_figure(
-        across * max(1.6, token * len(columns)) + margin + 0.9, down * max(1.6, token * len(rows) + 0.3) + margin
-    )
+    figure = new_figure(across * width + margin + 0.9, down * (height + 0.3) + margin)
     for k, weights in enumerate(heads):
         axes = figure.add_subplot(down, across, k + 1)
-        image = heat_map(axes, weights, rows, columns, f"head {k + 1}" if len(heads) > 1 else "")
+        image = heat_map(axes, weights, rows, columns, f"head {k + 1}" if len(heads) > 1 else "", most=most)
         axes.tick_params(labelleft=k % across == 0, labelbottom=k + across >= len(heads))
     figure.supxlabel("keys: what is looked at", fontsize=10)
     figure.supylabel("queries: who looks", fontsize=10)
@@ -104,9 +105,9 @@ def gate_plot(
     purple above 0 and orange below.
 
     Args:
-        gates: {symbol: (T, H) numbers}, or (1, T, H), as `ts.record()` gives them for one text.
+        gates: {symbol: (T, H) numbers}, or (1, T, H), as `ts.record()` gives them for one text. "f_t" is shown as fₜ.
         path: a file ending in .png, .svg or .pdf.
-        text: the T characters, or tokens.
+        text: the T characters, or tokens; at most 200.
     Returns:
         The path.
     Raises:
@@ -127,20 +128,23 @@ def gate_plot(
     file = checked_path("gate_plot", path)
     if not gates or not len(text):
         raise ValueError(f"gate_plot: expected at least one gate and one character, got {len(gates)} and {len(text)}")
+    if len(text) > LONGEST:
+        raise ValueError(f"gate_plot: {len(text)} characters are too many to read, at most {LONGEST}: draw a part")
     values = {name: _over_text(name, numbers(gate), len(text)) for name, gate in gates.items()}
     heights = [min(3.5, max(1.2, 0.14 * gate.shape[1])) for gate in values.values()]
-    figure = new_figure(min(30.0, max(5.0, 0.14 * len(text) + 1.6)), sum(heights) + 0.45 * len(heights) + 0.6)
+    figure = new_figure(max(5.0, 0.14 * len(text) + 1.6), sum(heights) + 0.45 * len(heights) + 0.6)
     grid = figure.add_gridspec(len(values), 1, height_ratios=heights)
     for row, (name, gate) in enumerate(values.items()):
         axes = figure.add_subplot(grid[row])
         signed = float(gate.min()) < 0
         largest = max(1.0, float(np.abs(gate).max()))
         colours = {"cmap": BOTH_SIDES, "vmin": -largest} if signed else {}
-        image = heat_map(axes, gate.T, (), text, "", vmax=largest, **colours)
-        axes.set_yticks(np.unique(np.linspace(0, gate.shape[1] - 1, 4).astype(int)))
+        image = heat_map(axes, gate.T, (), text, "", most=LONGEST, vmax=largest, **colours)
+        units = np.unique(np.linspace(0, gate.shape[1] - 1, 4).astype(int)).tolist()
+        axes.set_yticks(units, [str(unit) for unit in units], fontsize=8)
         axes.set_ylabel("unit")
         axes.tick_params(labelbottom=row == len(values) - 1)
-        figure.colorbar(image, ax=axes, label=name, pad=0.01, aspect=12)
+        figure.colorbar(image, ax=axes, label=unicode(name), pad=0.01, aspect=12)
     axes.set_xlabel("time step: the character that is read")
     if title:
         figure.suptitle(title)

@@ -28,8 +28,6 @@ LOOKS: tuple[dict[str, Any], ...] = (
     {"color": BLACK, "marker": "x", "linestyle": (0, (1, 3))},
     {"color": SKY, "marker": "P", "linestyle": (0, (8, 3))},
 )
-# Lightness falls evenly with the number, also for colour-blind eyes and in print.
-SHADES = "cividis_r"
 # Around 0: orange below, purple above, white at 0.
 BOTH_SIDES = "PuOr"
 
@@ -195,20 +193,51 @@ def curve(axes: Any, x: Sequence[float], y: Sequence[float | None], label: str, 
     axes.plot(x, values, label=label, markersize=5, markevery=max(1, len(x) // 10), linewidth=1.6, **style)
 
 
-def heat_map(axes: Any, values: Any, rows: Sequence[str], columns: Sequence[str], title: str, **colours: Any) -> Any:
+def shades() -> Any:
+    """A colour map from white to dark blue whose lightness falls evenly, so that equal steps look equal, in print too.
+
+    It is matplotlib's Blues, passed through at another speed.
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    colours = colormaps["Blues"](np.linspace(0, 1, 256))[:, :3]
+    lightness = lightness_of(colours)
+    even = np.linspace(lightness[0], lightness[-1], 256)
+    return ListedColormap(np.stack([np.interp(-even, -lightness, part) for part in colours.T], 1))
+
+
+def lightness_of(colours: Any) -> np.ndarray:
+    """L* of CIELAB, from 0 for black to 100 for white, of sRGB colours (…, 3) from 0 to 1."""
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    return 116 * np.cbrt(linear @ [0.2126, 0.7152, 0.0722]) - 16
+
+
+def heat_map(
+    axes: Any,
+    values: Any,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+    *,
+    most: int = 80,
+    **colours: Any,
+) -> Any:
     """A matrix, dark where it is large, with a label for each row and each column: the image, for a colour bar.
 
     Args:
         values: (rows, columns), from 0 to 1 where `colours` does not say otherwise.
         rows, columns: texts; a space shows as ␣, a line break as ⏎.
+        most: how many labels an axis has room for; of more, every second, third … is written.
         colours: vmin, vmax and cmap, matplotlib's.
     """
-    image = axes.imshow(values, aspect="auto", **{"cmap": SHADES, "vmin": 0, "vmax": 1, **colours})
+    image = axes.imshow(values, aspect="auto", **{"cmap": shades(), "vmin": 0, "vmax": 1, **colours})
     axes.grid(False)
     axes.tick_params(length=0)
     long = max((len(each) for each in columns), default=0) > 1
-    axes.set_xticks(range(len(columns)), list(map(visible, columns)), fontsize=8)
-    axes.set_yticks(range(len(rows)), list(map(visible, rows)), fontsize=8)
+    for set_ticks, labels in ((axes.set_xticks, columns), (axes.set_yticks, rows)):
+        at = range(0, len(labels), max(1, -(-len(labels) // most)))
+        set_ticks(at, [visible(labels[k]) for k in at], fontsize=8)
     if long:
         axes.tick_params(axis="x", rotation=90)
     else:  # letters stand on one line
