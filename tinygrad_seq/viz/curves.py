@@ -192,6 +192,7 @@ def parameter_histogram(
             raise ValueError(f"parameter_histogram: {name} has no values, its shape is {numbers(parameter).shape}")
         each.hist(finite, bins=min(40, max(5, int(finite.size**0.5))), color=BLUE, edgecolor="white", linewidth=0.3)
         shape = " × ".join(map(str, numbers(parameter).shape))
+        each.yaxis.get_major_locator().set_params(integer=True)
         each.set_title(f"{name}  ({shape})" if shape else name, fontsize=9)
         notes = [f"mean {finite.mean():.2g}", f"std {finite.std():.2g}"] if finite.size else []
         notes += [f"{values.size - finite.size} not finite"] if finite.size < values.size else []

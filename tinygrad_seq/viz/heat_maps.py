@@ -132,19 +132,19 @@ def gate_plot(
         raise ValueError(f"gate_plot: {len(text)} characters are too many to read, at most {LONGEST}: draw a part")
     values = {name: _over_text(name, numbers(gate), len(text)) for name, gate in gates.items()}
     heights = [min(3.5, max(1.2, 0.14 * gate.shape[1])) for gate in values.values()]
-    figure = new_figure(max(5.0, 0.14 * len(text) + 1.6), sum(heights) + 0.45 * len(heights) + 0.6)
+    figure = new_figure(max(5.0, 0.14 * len(text) + 1.6), sum(heights) + 0.55 * len(heights) + 0.6)
     grid = figure.add_gridspec(len(values), 1, height_ratios=heights)
     for row, (name, gate) in enumerate(values.items()):
         axes = figure.add_subplot(grid[row])
         signed = float(gate.min()) < 0
         largest = max(1.0, float(np.abs(gate).max()))
         colours = {"cmap": BOTH_SIDES, "vmin": -largest} if signed else {}
-        image = heat_map(axes, gate.T, (), text, "", most=LONGEST, vmax=largest, **colours)
+        image = heat_map(axes, gate.T, (), text, unicode(name), most=LONGEST, vmax=largest, **colours)
         units = np.unique(np.linspace(0, gate.shape[1] - 1, 4).astype(int)).tolist()
         axes.set_yticks(units, [str(unit) for unit in units], fontsize=8)
         axes.set_ylabel("unit")
         axes.tick_params(labelbottom=row == len(values) - 1)
-        figure.colorbar(image, ax=axes, label=unicode(name), pad=0.01, aspect=12)
+        figure.colorbar(image, ax=axes, pad=0.01, aspect=12)
     axes.set_xlabel("time step: the character that is read")
     if title:
         figure.suptitle(title)

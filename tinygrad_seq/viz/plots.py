@@ -210,7 +210,8 @@ def shades() -> Any:
 def lightness_of(colours: Any) -> np.ndarray:
     """L* of CIELAB, from 0 for black to 100 for white, of sRGB colours (…, 3) from 0 to 1."""
     linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
-    return 116 * np.cbrt(linear @ [0.2126, 0.7152, 0.0722]) - 16
+    luminance = linear @ [0.2126, 0.7152, 0.0722]
+    return np.where(luminance <= 216 / 24389, luminance * 24389 / 27, 116 * np.cbrt(luminance) - 16)
 
 
 def heat_map(
@@ -244,7 +245,7 @@ def heat_map(
         axes.tick_params(axis="x", pad=11)
         for label in axes.get_xticklabels():
             label.set_va("baseline")
-    axes.set_title(title, fontsize=10)
+    axes.set_title(title, fontsize=11)
     return image
 
 
