@@ -211,3 +211,15 @@ def test_errors() -> None:
     ts.optim.SGD(layer.parameters(), lr=0.1).step()
     with pytest.raises(RuntimeError, match="written into"):
         ts.explain_grad(loss, W)
+
+
+def test_the_same_on_every_device_and_the_host_never_waits(device: Any) -> None:
+    values = rng.standard_normal((B, T, D)).astype("float32")
+
+    def parts(x: ts.Tensor) -> ts.Tensor:
+        ts.seed(0)
+        layer = ts.nn.LSTM(D, H, 2).to(x.device)
+        return ts.explain_grad(layer(x)[0].sum(), layer.weight_hh_l0)
+
+    there = device.host(parts(device.tensor(values)))
+    np.testing.assert_allclose(there, parts(ts.tensor(values)).numpy(), rtol=1e-4, atol=1e-6)

@@ -1,5 +1,6 @@
 """The gradient of a shared weight taken apart: what each time step, or each use, contributes to it."""
 
+import math
 from typing import Any
 
 from ..backend import backend_of
@@ -71,7 +72,7 @@ def _parts(outputs: list[Tensor], grads: list[Any], place: Leaf) -> list[Any]:
         use: Any = _step(op)
         if use is None:
             definition = _opened(op, taken) if isinstance(op, FusedOp) else []
-            if any(_step(inner) for inner in _history(definition)):
+            if any(_step(inner) for inner in _history(definition, since=op.number)):
                 opened[op] = definition
                 edges += [(op, k, None) for k in taken]
                 numbers[op] = op.number
@@ -102,14 +103,17 @@ def _parts(outputs: list[Tensor], grads: list[Any], place: Leaf) -> list[Any]:
     return parts
 
 
-def _history(outputs: list[Tensor]) -> dict[Op, dict[int, Any]]:
-    """All ops that the outputs were made by, the oldest first, each with its outputs that are in use, by index."""
+def _history(outputs: list[Tensor], since: float = math.inf) -> dict[Op, dict[int, Any]]:
+    """The ops that the outputs were made by, the oldest first, each with its outputs that are in use, by index.
+
+    since: a number, as ops have them: none that is as old.
+    """
     made: dict[Op, dict[int, Any]] = {}
     todo = [out.place for out in outputs]
     while todo:
         place = todo.pop()
         op = _maker(place)
-        if isinstance(op, Op):
+        if isinstance(op, Op) and op.number < since:  # numbers count down
             if op not in made:
                 todo += op.sources
             made.setdefault(op, {})[place.index if isinstance(place, Slot) else 0] = place
