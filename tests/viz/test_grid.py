@@ -41,9 +41,9 @@ def rnn(T: int = 3) -> Graph:
 
 def test_an_rnn_is_the_textbooks_row() -> None:
     g = rnn()
-    assert table(g) == [["W_xh, W_hh, b_h"], ["h₀"], ["x₁", "h₁"], ["x₂", "h₂"], ["x₃", "h₃"]]
+    assert table(g) == [["W_{xh}, W_{hh}, b_h"], ["h₀"], ["x₁", "h₁"], ["x₂", "h₂"], ["x₃", "h₃"]]
     assert arrows(g) == {
-        ("W_xh, W_hh, b_h", "h₁", ""), ("h₀", "h₁", "h"), ("h₁", "h₂", "h"), ("h₂", "h₃", "h"),
+        ("W_{xh}, W_{hh}, b_h", "h₁", ""), ("h₀", "h₁", "h"), ("h₁", "h₂", "h"), ("h₂", "h₃", "h"),
         ("x₁", "h₁", ""), ("x₂", "h₂", ""), ("x₃", "h₃", ""),
     }  # fmt: skip
     assert [part.label for part in g.parts] == ["beside", "beside", "t = 1", "t = 2", "t = 3"]
@@ -176,7 +176,7 @@ def test_a_part_of_a_sequence_comes_after_it() -> None:
     later, _ = ts.nn.RNN(5, 6)(out[:, 1:])
     g = ts.graph(later, time=True)
     assert [column[-1] for column in table(g)] == [
-        "W_xh, W_hh, b_h", "h₀", "h₁", "h₂", "h₃", "h₄", "W_xh, W_hh, b_h", "h₀", "h₁", "h₂", "h₃",
+        "W_{xh}, W_{hh}, b_h", "h₀", "h₁", "h₂", "h₃", "h₄", "W_{xh}, W_{hh}, b_h", "h₀", "h₁", "h₂", "h₃",
     ]  # fmt: skip
     assert ("h₄", "h₁", "") in arrows(g)
 
@@ -295,9 +295,9 @@ digraph {
   edge [fontname="Helvetica", fontsize=11, fontcolor="#333333", color="#555555", arrowsize=0.6]
   subgraph column_p0 {
     graph [rank=same]
-    n0 [label="W_xh, W_hh, b_h", tooltip="W_xh = weight_ih_l0 (5, 4)\\nW_hh = weight_hh_l0 (5, \
+    n0 [label="W_{xh}, W_{hh}, b_h", tooltip="W_xh = weight_ih_l0 (5, 4)\\nW_hh = weight_hh_l0 (5, \
 5)\\nb_h = bias_ih_l0 (5,) + bias_hh_l0 (5,)", shape=box, style="filled", fillcolor="#FCE3BF", \
-color="#8A5A00", penwidth=1, width=1.96, height=0.36, group=row1]
+color="#8A5A00", penwidth=1, width=2.26, height=0.36, group=row1]
   }
   subgraph column_p1 {
     graph [rank=same]

@@ -660,7 +660,9 @@ def _indexed(name: str, t: int | None) -> str:
 def _weights_label(row: _Row) -> str:
     """The first of several paths, for a cell has four; symbols as they are, for they are short."""
     shown = [path.rpartition(".")[2] if row.recurrent else path for path in row.weights]
-    return ", ".join(map(names.pretty, shown if len("".join(shown)) < 16 else [shown[0], *["…"][: len(shown) - 1]]))
+    if len("".join(shown)) >= 16:
+        shown = [shown[0], *["…"][: len(shown) - 1]]
+    return ", ".join(re.sub(r"^(\w)_(\w{2,})$", r"\1_{\2}", name) for name in shown)  # W_{xh} is drawn beside b_h
 
 
 def _in_turn(waits: dict[_Row, set[_Row]]) -> list[_Row]:
