@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import tinygrad_seq as ts
+from tinygrad_seq.viz.plots import BLACK, panels
 
-from .common import BLACK, Claim, Outcome, curve, main, outcome, panels, thinned, update
+from .common import Claim, Outcome, curve, main, outcome, thinned, update
 
 BASELINE = 1 / 6  # the variance of the sum of two numbers that are even on [0, 1)
 

@@ -25,8 +25,9 @@ from tinygrad_seq.models import (
     NGram,
     NGramConfig,
 )
+from tinygrad_seq.viz.plots import BLACK, panels
 
-from .common import BLACK, Claim, Outcome, curve, main, outcome, panels, update
+from .common import Claim, Outcome, curve, main, outcome, update
 
 WINDOW = 4  # words: what stands nearest to its verb, "… student near the exam was", is just inside
 

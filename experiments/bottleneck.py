@@ -18,8 +18,9 @@ import numpy as np
 
 import tinygrad_seq as ts
 from tinygrad_seq.models import AttentionDecoder, AttentionDecoderConfig, EncoderDecoder, EncoderDecoderConfig
+from tinygrad_seq.viz.plots import BLUE, GREEN, ORANGE, PURPLE, RED, SKY, panels
 
-from .common import BLUE, GREEN, ORANGE, PURPLE, RED, SKY, Claim, Outcome, curve, main, outcome, panels, update
+from .common import Claim, Outcome, curve, main, outcome, update
 
 LETTERS = ts.data.Vocabulary.from_sequences("abcdefgh")
 WITH, WITHOUT = "with attention", "without attention"

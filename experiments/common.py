@@ -24,15 +24,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tinygrad_seq as ts
-from tinygrad_seq.viz.plots import new_figure
+from tinygrad_seq.viz import plots
+from tinygrad_seq.viz.plots import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED
 
 RESULTS = Path(__file__).resolve().parent / "results"  # the numbers that docs/experiments.md quotes
 PICTURES = Path(__file__).resolve().parent.parent / "docs" / "images" / "experiments"
 
-# Okabe and Ito, 2008: told apart by colour-blind eyes. An architecture has one colour in all pictures.
-BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE = (
-    "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7",
-)  # fmt: skip
+# An architecture has one colour in all pictures.
 # In print, without colour, the marker and the line tell them apart.
 STYLES: dict[str, dict[str, Any]] = {
     "bigram": {"color": BLACK, "marker": "x", "linestyle": ":"},
@@ -106,34 +104,9 @@ def thinned(values: Sequence[float], most: int = 150) -> tuple[list[int], list[f
     ]
 
 
-def panels(columns: int, rows: int = 1, *, width: float = 4.6, height: float = 3.8) -> tuple[Any, list[Any]]:
-    """A figure of plots in a grid, row by row, each so many inches wide and high, with light lines across."""
-    figure = new_figure(columns * width, rows * height)
-    axes = [figure.add_subplot(rows, columns, k + 1) for k in range(rows * columns)]
-    for each in axes:
-        each.grid(axis="y", color="#DDDDDD", linewidth=0.6)
-        each.set_axisbelow(True)
-        each.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
 def curve(axes: Any, x: Sequence[float], y: Sequence[float | None], label: str, **style: Any) -> None:
     """A line with some ten markers; gaps where y is None. A known architecture has its style."""
-    style = STYLES.get(label, {}) | style
-    values = [math.nan if each is None else each for each in y]
-    axes.plot(x, values, label=label, markersize=5, markevery=max(1, len(x) // 10), linewidth=1.6, **style)
-
-
-def heat_map(axes: Any, alpha: Any, rows: str, columns: str, title: str) -> Any:
-    """Attention weights, dark where they are large: a row for each query's letter, a column for each key's."""
-    image = axes.imshow(alpha, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.grid(False)
-    axes.tick_params(length=0)
-    axes.tick_params(axis="x", pad=11)
-    axes.set_xticks(range(len(columns)), [each.replace(" ", "␣") for each in columns], fontsize=8, va="baseline")
-    axes.set_yticks(range(len(rows)), list(rows), fontsize=8)
-    axes.set_title(title, fontsize=10)
-    return image
+    plots.curve(axes, x, y, label, **(STYLES.get(label, {}) | style))
 
 
 def update(loss: ts.Tensor, optimizer: Any, parameters: Sequence[ts.Tensor], clip: float = 1.0) -> float:

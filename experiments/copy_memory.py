@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinygrad_seq as ts
+from tinygrad_seq.viz.plots import BLACK, panels
 
-from .common import BLACK, Claim, Outcome, curve, main, outcome, panels, thinned, update
+from .common import Claim, Outcome, curve, main, outcome, thinned, update
 
 SYMBOLS = 10  # eight to be remembered, the blank, the delimiter
 LAYERS: dict[str, Any] = {"tanh RNN": ts.nn.RNN, "LSTM": ts.nn.LSTM, "GRU": ts.nn.GRU}

@@ -18,8 +18,9 @@ import numpy as np
 
 import tinygrad_seq as ts
 from tinygrad_seq.models import AttentionDecoder, AttentionDecoderConfig, EncoderDecoder, EncoderDecoderConfig
+from tinygrad_seq.viz.plots import BLUE, RED, heat_map, panels
 
-from .common import BLUE, RED, Claim, Outcome, curve, heat_map, main, outcome, panels, update
+from .common import Claim, Outcome, curve, main, outcome, update
 
 WITH, WITHOUT = "with attention", "without attention"
 STYLES: dict[str, dict[str, Any]] = {

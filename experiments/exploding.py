@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinygrad_seq as ts
+from tinygrad_seq.viz.plots import BLACK, BLUE, RED, panels
 
-from .common import BLACK, BLUE, RED, Claim, Outcome, curve, main, outcome, panels, thinned
+from .common import Claim, Outcome, curve, main, outcome, thinned
 
 BASELINE = 1 / 6  # the mean squared error of always saying 1
 CLIPS = {"with clipping": 1.0, "without clipping": math.inf}

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import tinygrad_seq as ts
 from tinygrad_seq.data import CharVocabulary
 from tinygrad_seq.models import LanguageModel, LanguageModelConfig
+from tinygrad_seq.viz.plots import panels
 
-from .common import Claim, Outcome, curve, main, outcome, panels
+from .common import Claim, Outcome, curve, main, outcome
 
 CELLS = {"tanh RNN": "rnn", "GRU": "gru", "LSTM": "lstm"}
 

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinygrad_seq as ts
+from tinygrad_seq.viz.plots import BLUE, GREEN, ORANGE, RED, heat_map, panels
 
-from .common import BLUE, GREEN, ORANGE, RED, Claim, Outcome, curve, heat_map, main, outcome, panels, thinned, update
+from .common import Claim, Outcome, curve, main, outcome, thinned, update
 
 OFFSETS = (-2, -1, 1, 2)
 LETTERS = 16

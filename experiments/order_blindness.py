@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinygrad_seq as ts
+from tinygrad_seq.viz.plots import BLACK, BLUE, GREEN, RED, panels
 
-from .common import BLACK, BLUE, GREEN, RED, Claim, Outcome, curve, main, outcome, panels, thinned, update
+from .common import Claim, Outcome, curve, main, outcome, thinned, update
 
 WITHOUT, WITH, CONTROL = "without positions", "with positions", "without positions, but no order asked"
 LETTERS, A, B = 8, 0, 1

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinygrad_seq as ts
+from tinygrad_seq.viz.plots import BLACK, BLUE, RED, panels
 
-from .common import BLACK, BLUE, RED, Claim, Outcome, curve, main, outcome, panels, update
+from .common import Claim, Outcome, curve, main, outcome, update
 
 SCORES: dict[str, Any] = {"dot": ts.nn.DotScore, "scaled dot": ts.nn.ScaledDotScore}
 STYLES: dict[str, dict[str, Any]] = {

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import tinygrad_seq as ts
+from tinygrad_seq.viz.plots import BLACK, BLUE, RED, panels
 
-from .common import BLACK, BLUE, RED, Claim, Outcome, curve, main, outcome, panels, update
+from .common import Claim, Outcome, curve, main, outcome, update
 
 SYMBOLS, DELAY, LENGTH = 8, 3, 20
 GUESS = math.log(SYMBOLS)

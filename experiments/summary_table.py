@@ -30,8 +30,9 @@ from tinygrad_seq.core.op import Slot
 from tinygrad_seq.models import GPT, AttentionDecoder, AttentionDecoderConfig, GPTConfig, LanguageModel
 from tinygrad_seq.models import LanguageModelConfig as LMConfig
 from tinygrad_seq.viz.build import PLUMBING
+from tinygrad_seq.viz.plots import BLUE, GREEN, ORANGE, RED, panels
 
-from .common import BLUE, GREEN, ORANGE, RED, Claim, Outcome, curve, main, outcome, panels
+from .common import Claim, Outcome, curve, main, outcome
 
 SYMBOLS = 32
 STYLES: dict[str, dict[str, Any]] = {

@@ -21,8 +21,9 @@ import numpy as np
 
 import tinygrad_seq as ts
 from tinygrad_seq.ops import LSTMState, RNNState
+from tinygrad_seq.viz.plots import BLACK, panels
 
-from .common import BLACK, Claim, Outcome, curve, main, outcome, panels, update
+from .common import Claim, Outcome, curve, main, outcome, update
 
 LAYERS: dict[str, Callable[..., Any]] = {
     "sigmoid RNN": lambda *sizes: ts.nn.RNN(*sizes, nonlinearity="sigmoid"),

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import tinygrad_seq.testing as testing
 
     from . import data, train, viz
+    from .train import explain_grad
     from .viz import graph, graph_diff
 
 __version__ = "0.1.0"
@@ -22,6 +23,7 @@ __all__ = [
     "data",
     "definitions",
     "equations",
+    "explain_grad",
     "grad",
     "graph",
     "graph_diff",
@@ -43,6 +45,8 @@ def __getattr__(name: str) -> Any:
     """Parts that not everyone needs are imported when they are first named."""
     if name in ("graph", "graph_diff"):
         return getattr(importlib.import_module(".viz", __name__), name)
+    if name == "explain_grad":
+        return importlib.import_module(".train", __name__).explain_grad
     if name in ("data", "models", "testing", "train", "viz"):
         try:
             return importlib.import_module(f".{name}", __name__)

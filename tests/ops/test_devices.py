@@ -37,6 +37,18 @@ def test_host_indices_go_to_the_device(device: Place) -> None:
         np.testing.assert_array_equal(device.host(g), [[1] * 3, [0] * 3, [2] * 3, [0] * 3])
 
 
+def test_device_indices_go_to_the_host(device: Place) -> None:
+    x, index = ts.tensor(np.arange(12.0).reshape(4, 3)), device.tensor([2, 2, 0, 3])
+    W, U, b = (ts.tensor(np.ones(shape)) for shape in ((2, 3), (2, 2), (2,)))
+    with device.reading():
+        for run in (
+            lambda index: ops.embedding(x, index),
+            lambda index: ops.masked_softmax(x.T, index != 2),
+            lambda index: ops.rnn(ops.stack([x] * 4, 0), x[:, :2], W, U, b, lengths=index + 1)[0],
+        ):
+            np.testing.assert_array_equal(run(index).numpy(), run(index.to("cpu")).numpy())
+
+
 def test_a_step_of_training_does_not_wait(strict: Place) -> None:
     ids = strict.tensor(np.array([[1, 2, 0], [2, 2, 1]]))
     E = strict.tensor(np.eye(3, 4, dtype="float32"), requires_grad=True)

@@ -11,6 +11,7 @@ from ..backend.kernels.attention import kept_weights
 from ..core import FusedOp, Tensor, equations, value
 from ..core.random import next_key
 from .elementwise import in_float32, tanh, where
+from .index import beside
 from .shape import broadcast_to, concatenate, expand_dims, split, squeeze, stack
 from .softmax import softmax
 
@@ -293,8 +294,7 @@ def checked_mask(what: str, mask: Any, shape: tuple[int, ...], like: Any) -> Any
             f"{what}: expected a mask that broadcasts to the scores {shape}, got {array.shape}"
             + (": for a mask of keys, (B, T), write mask[:, None, None, :]" if len(shape) == 4 else "")
         )
-    here, there = backend_of(array), backend_of(value(like))
-    return array if here is there else there.from_numpy(here.to_numpy(array))
+    return beside(like, array)
 
 
 def _seen(q: Any, k: Any, mask: Any, causal: bool) -> Any:

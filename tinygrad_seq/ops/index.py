@@ -205,9 +205,9 @@ def _along(what: str, x: Any, index: Any, axis: int) -> Any:
 
 
 def beside(x: Any, index: Any) -> Any:
-    """A host index, on the device of x."""
-    be = backend_of(value(x))
-    return index if be is backend_of(index) else be.from_numpy(index)
+    """An index, mask or lengths, as an array on the device of x."""
+    here, there = backend_of(index), backend_of(value(x))
+    return index if here is there else there.from_numpy(here.to_numpy(index))
 
 
 def _full_index(be: Any, index: Any, axis: int) -> tuple[Any, ...]:

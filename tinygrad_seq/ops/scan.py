@@ -9,6 +9,7 @@ from ..backend import backend_of
 from ..core import Tensor, scope, value
 from ..core.state import Step
 from .elementwise import where
+from .index import beside
 from .shape import split, stack, unstack
 
 
@@ -68,10 +69,8 @@ def checked_lengths(lengths: Any, x: Any) -> Any:
     B, T = x.shape[:2]
     if array.shape != (B,) or array.dtype.kind not in "iu":
         raise ValueError(f"lengths: expected {B} integers, one for each sequence, got {array.dtype} {array.shape}")
-    be = backend_of(array)
-    be.check_range(array, T + 1, f"lengths, with {T} time steps", low=1)
-    here = backend_of(value(x))
-    return array if here is be else here.from_numpy(array)
+    backend_of(array).check_range(array, T + 1, f"lengths, with {T} time steps", low=1)
+    return beside(x, array)
 
 
 def checked_sequence(what: str, equation: str, x: Any, lengths: Any, **parameters: tuple[Any, tuple[int, ...]]) -> Any:

@@ -9,6 +9,7 @@ from .checkpoint import (
     prune_checkpoints,
     save_checkpoint,
 )
+from .explain import explain_grad
 from .gradient_flow import gradient_at_start, largest_singular_values, state_jacobians
 from .language_model import LanguageModelTask
 from .trainer import History, Progress, Task, Trainer
@@ -22,6 +23,7 @@ __all__ = [
     "Task",
     "Trainer",
     "detach",
+    "explain_grad",
     "gradient_at_start",
     "largest_singular_values",
     "latest_checkpoint",

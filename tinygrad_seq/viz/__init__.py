@@ -1,8 +1,10 @@
-"""Pictures: of graphs, of losses, and a page that shows them."""
+"""Pictures: of graphs, of training, of attention and gates, and a page that shows them."""
 
 from .build import graph
+from .curves import gradient_plot, parameter_histogram, schedule_plot, singular_value_plot
 from .diff import graph_diff
 from .equations import Sizes, equation_graph, equations
+from .heat_maps import attention_plot, gate_plot
 from .page import Picture, Sample, Table, Text, page
 from .plots import loss_curve
 from .render import RenderError, check
@@ -19,14 +21,20 @@ __all__ = [
     "Sizes",
     "Table",
     "Text",
+    "attention_plot",
     "check",
     "equation_graph",
     "equations",
     "fold",
     "fold_steps",
     "fold_to",
+    "gate_plot",
+    "gradient_plot",
     "graph",
     "graph_diff",
     "loss_curve",
     "page",
+    "parameter_histogram",
+    "schedule_plot",
+    "singular_value_plot",
 ]

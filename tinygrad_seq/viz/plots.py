@@ -1,4 +1,4 @@
-"""Plots of numbers over time, by matplotlib (extra `viz`), in colours that colour-blind eyes tell apart."""
+"""What all plots share: colours that colour-blind eyes tell apart, figures, files; and the curve of a loss."""
 
 from __future__ import annotations
 
@@ -11,10 +11,25 @@ from typing import Any
 
 import numpy as np
 
+from ..core import Tensor
 from .value import write
 
 # Okabe and Ito, 2008: told apart by colour-blind eyes.
-SKY, BLUE, RED = "#56B4E9", "#0072B2", "#D55E00"
+BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7",
+)  # fmt: skip
+# One for each curve of a plot. In print, without colour, the marker and the line tell them apart.
+LOOKS: tuple[dict[str, Any], ...] = (
+    {"color": BLUE, "marker": "o", "linestyle": "-"},
+    {"color": RED, "marker": "^", "linestyle": "--"},
+    {"color": GREEN, "marker": "D", "linestyle": "-."},
+    {"color": ORANGE, "marker": "s", "linestyle": ":"},
+    {"color": PURPLE, "marker": "v", "linestyle": (0, (5, 1, 1, 1, 1, 1))},
+    {"color": BLACK, "marker": "x", "linestyle": (0, (1, 3))},
+    {"color": SKY, "marker": "P", "linestyle": (0, (8, 3))},
+)
+# Around 0: orange below, purple above, white at 0.
+BOTH_SIDES = "PuOr"
 
 
 def loss_curve(
@@ -48,11 +63,7 @@ def loss_curve(
     ...     pathlib.Path(path).stat().st_size > 1000
     True
     """
-    path = Path(path)
-    if path.suffix not in (".png", ".svg", ".pdf"):
-        raise ValueError(f"loss_curve: {path.name!r} does not end in .png, .svg or .pdf")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"loss_curve: the folder {str(path.parent)!r} does not exist: make it first")
+    file = checked_path("loss_curve", path)
     if not len(training) and not len(validation):
         raise ValueError("loss_curve: expected at least one loss, got none")
     figure = new_figure(8, 5)
@@ -72,7 +83,7 @@ def loss_curve(
     axes.set_axisbelow(True)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)  # no curve runs there
     axes.spines["top"].set_visible(False)
-    return save_figure(figure, path)
+    return save_figure(figure, file)
 
 
 def smoothed(losses: Sequence[float], span: int) -> np.ndarray:
@@ -131,6 +142,24 @@ def _limits(training: Sequence[float], validation: Sequence[float], baselines: A
     return low - room, high + room
 
 
+# -- what all plots share
+
+
+def checked_path(what: str, path: str | os.PathLike[str]) -> Path:
+    """Where the plot goes, looked at before anything is drawn."""
+    file = Path(path)
+    if file.suffix not in (".png", ".svg", ".pdf"):
+        raise ValueError(f"{what}: {file.name!r} does not end in .png, .svg or .pdf")
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"{what}: the folder {str(file.parent)!r} does not exist: make it first")
+    return file
+
+
+def numbers(x: Any) -> np.ndarray:
+    """The values of a tensor, an array or a list, on the host."""
+    return np.asarray(x.detach().numpy() if isinstance(x, Tensor) else x)
+
+
 def new_figure(width: float, height: float) -> Any:
     """A matplotlib Figure of its own, in inches: neither pyplot nor a window is touched.
 
@@ -145,6 +174,84 @@ def new_figure(width: float, height: float) -> Any:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def panels(columns: int, rows: int = 1, *, width: float = 4.6, height: float = 3.8) -> tuple[Any, list[Any]]:
+    """A figure of plots in a grid, row by row, each so many inches wide and high, with light lines across."""
+    figure = new_figure(columns * width, rows * height)
+    axes = [figure.add_subplot(rows, columns, k + 1) for k in range(rows * columns)]
+    for each in axes:
+        each.grid(axis="y", color="#DDDDDD", linewidth=0.6)
+        each.set_axisbelow(True)
+        each.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def curve(axes: Any, x: Sequence[float], y: Sequence[float | None], label: str, **style: Any) -> None:
+    """A line with some ten markers; gaps where y is None."""
+    values = [math.nan if each is None else each for each in y]
+    axes.plot(x, values, label=label, markersize=5, markevery=max(1, len(x) // 10), linewidth=1.6, **style)
+
+
+def shades() -> Any:
+    """A colour map from white to dark blue whose lightness falls evenly, so that equal steps look equal, in print too.
+
+    It is matplotlib's Blues, passed through at another speed.
+    """
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    colours = colormaps["Blues"](np.linspace(0, 1, 256))[:, :3]
+    lightness = lightness_of(colours)
+    even = np.linspace(lightness[0], lightness[-1], 256)
+    return ListedColormap(np.stack([np.interp(-even, -lightness, part) for part in colours.T], 1))
+
+
+def lightness_of(colours: Any) -> np.ndarray:
+    """L* of CIELAB, from 0 for black to 100 for white, of sRGB colours (…, 3) from 0 to 1."""
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ [0.2126, 0.7152, 0.0722]
+    return np.where(luminance <= 216 / 24389, luminance * 24389 / 27, 116 * np.cbrt(luminance) - 16)
+
+
+def heat_map(
+    axes: Any,
+    values: Any,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+    *,
+    most: int = 80,
+    **colours: Any,
+) -> Any:
+    """A matrix, dark where it is large, with a label for each row and each column: the image, for a colour bar.
+
+    Args:
+        values: (rows, columns), from 0 to 1 where `colours` does not say otherwise.
+        rows, columns: texts; a space shows as ␣, a line break as ⏎.
+        most: how many labels an axis has room for; of more, every second, third … is written.
+        colours: vmin, vmax and cmap, matplotlib's.
+    """
+    image = axes.imshow(values, aspect="auto", **{"cmap": shades(), "vmin": 0, "vmax": 1, **colours})
+    axes.grid(False)
+    axes.tick_params(length=0)
+    long = max((len(each) for each in columns), default=0) > 1
+    for set_ticks, labels in ((axes.set_xticks, columns), (axes.set_yticks, rows)):
+        at = range(0, len(labels), max(1, -(-len(labels) // most)))
+        set_ticks(at, [visible(labels[k]) for k in at], fontsize=8)
+    if long:
+        axes.tick_params(axis="x", rotation=90)
+    else:  # letters stand on one line
+        axes.tick_params(axis="x", pad=11)
+        for label in axes.get_xticklabels():
+            label.set_va("baseline")
+    axes.set_title(title, fontsize=11)
+    return image
+
+
+def visible(text: str) -> str:
+    """A token as an axis shows it: no character is invisible, and none is read as a formula."""
+    return text.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥").replace("$", r"\$")
 
 
 def save_figure(figure: Any, path: Path) -> Path:

@@ -1,0 +1,147 @@
+"""Curves through time and training, and histograms: what is on them, and what is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_seq as ts
+from tinygrad_seq.optim import schedules
+from tinygrad_seq.viz import curves, gradient_plot, parameter_histogram, plots, schedule_plot, singular_value_plot
+
+pytest.importorskip("matplotlib")
+Many = dict[str, Any]
+
+
+@pytest.fixture
+def caught(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures, as they are before they are written."""
+    figures: list[Any] = []
+    monkeypatch.setattr(curves, "save_figure", lambda made, path: figures.append(made) or path)
+    return figures
+
+
+def lines(figure: Any) -> dict[str, Any]:
+    return {line.get_label(): line for line in figure.axes[0].lines if not line.get_label().startswith("_")}
+
+
+def test_curves_are_told_apart_without_colour(caught: list[Any], tmp_path: Path) -> None:
+    names = [f"curve {k}" for k in range(len(plots.LOOKS))]
+    gradient_plot({name: np.arange(1.0, 4.0) for name in names}, tmp_path / "x.png")
+    drawn = lines(caught[0])
+    assert list(drawn) == names
+    for what in ("color", "linestyle", "marker"):
+        assert len({repr(look[what]) for look in plots.LOOKS}) == len(plots.LOOKS)
+    assert [line.get_marker() for line in drawn.values()] == [look["marker"] for look in plots.LOOKS]
+
+
+def test_gradients_and_norms(caught: list[Any], tmp_path: Path) -> None:
+    gradient = np.random.default_rng(0).standard_normal((4, 2, 3))
+    gradient[1] = 0
+    path = gradient_plot(
+        {"W": ts.tensor(gradient, requires_grad=True), "norms": [1.0, 2.0]}, tmp_path / "x.png", label="size", title="T"
+    )
+    assert path == tmp_path / "x.png"
+    axes, drawn = caught[0].axes[0], lines(caught[0])
+    np.testing.assert_array_equal(drawn["W"].get_xdata(), [1, 2, 3, 4])
+    expected = np.sqrt((gradient**2).sum((1, 2)))
+    expected[1] = np.nan  # a gap
+    np.testing.assert_allclose(drawn["W"].get_ydata(), expected)
+    np.testing.assert_array_equal(drawn["norms"].get_ydata(), [1, 2])
+    assert axes.get_yscale() == "log" and axes.get_xlabel() == "time step t" and axes.get_ylabel() == "size"
+    assert caught[0].get_suptitle() == "T"
+
+
+def test_a_gradient_that_is_nowhere_is_drawn_too(tmp_path: Path) -> None:
+    assert gradient_plot({"W": np.zeros((3, 2))}, tmp_path / "x.png").stat().st_size > 4000
+
+
+def test_what_explain_grad_gives(caught: list[Any], tmp_path: Path) -> None:
+    gru = ts.nn.GRU(3, 5)
+    x = ts.tensor(np.random.default_rng(0).standard_normal((2, 6, 3)).astype("float32"))
+    parts = ts.explain_grad(gru(x)[1].sum(), gru.weight_hh_l0)
+    gradient_plot({"weight_hh_l0": parts}, tmp_path / "x.png")
+    drawn = lines(caught[0])["weight_hh_l0"].get_ydata()
+    np.testing.assert_allclose(drawn[1:], np.linalg.norm(parts.numpy().reshape(6, -1), axis=1)[1:], rtol=1e-6)
+    assert np.isnan(drawn[0])  # h_0 = 0
+
+
+def test_singular_values(caught: list[Any], tmp_path: Path) -> None:
+    values = np.array([[1e-4, 4e-4, 3e-4], [0.1, 0.2, 0.4], [1, 1, 1]])
+    singular_value_plot({"RNN": values, "LSTM": values[:, 0]}, tmp_path / "x.png")
+    axes, drawn = caught[0].axes[0], lines(caught[0])
+    np.testing.assert_array_equal(drawn["RNN"].get_xdata(), [0, 1, 2])
+    np.testing.assert_array_equal(drawn["RNN"].get_ydata(), [1, 0.2, 3e-4])  # backwards, the median
+    np.testing.assert_array_equal(drawn["LSTM"].get_ydata(), [1, 0.1, 1e-4])
+    (band,) = axes.collections
+    np.testing.assert_array_equal(np.ptp(band.get_paths()[0].vertices[:, 1]), 1 - 1e-4)
+    assert axes.get_yscale() == "log" and "T - t" in axes.get_xlabel() and "singular value" in axes.get_ylabel()
+    assert [list(line.get_ydata()) for line in axes.lines if line.get_label().startswith("_")] == [[1, 1]]
+
+
+def test_schedules(caught: list[Any], tmp_path: Path) -> None:
+    noam, steps = schedules.noam(64, warmup=30), schedules.step_decay(0.1, every=10)
+    schedule_plot({"Noam": noam, "steps": steps}, 100, tmp_path / "x.png")
+    axes, drawn = caught[0].axes[0], lines(caught[0])
+    np.testing.assert_array_equal(drawn["Noam"].get_xdata(), np.arange(100))
+    np.testing.assert_array_equal(drawn["steps"].get_ydata(), [steps(k) for k in range(100)])
+    assert axes.get_xlabel() == "training step" and axes.get_ylabel() == "learning rate"
+    schedule_plot({"Noam": noam}, 1_000_000, tmp_path / "x.png")
+    assert len(lines(caught[1])["Noam"].get_xdata()) == 1000
+
+
+def test_histograms(caught: list[Any], tmp_path: Path) -> None:
+    lstm = ts.nn.LSTM(3, 5)
+    parameters = dict(lstm.named_parameters()) | {"broken": np.array([1.0, np.nan]), "scalar": np.array(2.0)}
+    parameter_histogram(parameters, tmp_path / "x.png", title="T")
+    axes = caught[0].axes
+    assert [each.get_title() for each in axes] == [
+        "weight_ih_l0  (20 × 3)",
+        "weight_hh_l0  (20 × 5)",
+        "bias_ih_l0  (20)",
+        "bias_hh_l0  (20)",
+        "broken  (2)",
+        "scalar",
+    ]
+    counts = [sum(patch.get_height() for patch in each.patches) for each in axes]
+    assert counts == [60, 100, 20, 20, 1, 1]
+    W = lstm.weight_ih_l0.numpy()
+    assert axes[0].get_xlabel() == f"value: mean {W.mean():.2g}, std {W.std():.2g}"
+    assert axes[4].get_xlabel().endswith("1 not finite") and axes[0].get_ylabel() == "number of values"
+
+
+DRAWN: dict[str, tuple[Callable[..., Path], Many]] = {
+    "gradient_plot": (gradient_plot, {"a": np.ones(3)}),
+    "singular_value_plot": (singular_value_plot, {"a": np.ones((3, 2))}),
+    "schedule_plot": (lambda many, path: schedule_plot(many, 10, path), {"a": schedules.constant(0.1)}),
+    "parameter_histogram": (parameter_histogram, {"a": np.ones(3)}),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_files_and_errors_of_all(name: str, tmp_path: Path) -> None:
+    draw, many = DRAWN[name]
+    for suffix in ("png", "svg", "pdf"):
+        assert draw(many, tmp_path / f"x.{suffix}").stat().st_size > 3000
+    with pytest.raises(ValueError, match=rf"{name}: 'x.gif' does not end in \.png, \.svg or \.pdf"):
+        draw(many, tmp_path / "x.gif")
+    with pytest.raises(FileNotFoundError, match=f"{name}: the folder .* does not exist"):
+        draw(many, tmp_path / "none" / "x.png")
+    with pytest.raises(ValueError, match=rf"{name}: expected 1 to \d+ .*, got 0"):
+        draw({}, tmp_path / "x.png")
+    with pytest.raises(ValueError, match=rf"{name}: expected 1 to \d+ .*, got 99"):
+        draw({str(k): many["a"] for k in range(99)}, tmp_path / "x.png")
+
+
+def test_errors(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    with pytest.raises(ValueError, match=r"expected W \(T, …\), a gradient for each time step, got \(\)"):
+        gradient_plot({"W": np.array(1.0)}, path)
+    with pytest.raises(ValueError, match=r"expected RNN \(T,\) or \(T, B\), got \(2, 1, 4, 4\)"):
+        singular_value_plot({"RNN": np.ones((2, 1, 4, 4))}, path)
+    with pytest.raises(ValueError, match="steps is at least 1, got 0"):
+        schedule_plot({"a": schedules.constant(0.1)}, 0, path)
+    with pytest.raises(ValueError, match=r"W has no values, its shape is \(0, 3\)"):
+        parameter_histogram({"W": np.ones((0, 3))}, path)

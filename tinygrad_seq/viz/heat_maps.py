@@ -1,0 +1,166 @@
+"""What a model attended to and how its gates stood, drawn as matrices with the tokens on the axes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.equations import unicode
+from .plots import BOTH_SIDES, checked_path, heat_map, new_figure, numbers, save_figure
+
+ACROSS = 4  # heads side by side
+LONGEST = 200  # characters that one can read below a picture
+
+
+def attention_plot(
+    alpha: Any,
+    path: str | os.PathLike[str],
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str | None = None,
+) -> Path:
+    """Draw attention weights: all heads of a layer, or one alignment. Dark is where a query looks.
+
+    Args:
+        alpha: (S, T) weights from 0 to 1, a row for each query, a column for each key; (N, S, T) for N heads; what
+            `ts.record()` gives for one sequence has a first axis of size 1 as well. Of a batch, take one: alpha[0].
+        path: a file ending in .png, .svg or .pdf.
+        rows, columns: the S queries' and the T keys' tokens.
+    Returns:
+        The path.
+    Raises:
+        ImportError: without matplotlib, naming the extra that brings it.
+        ValueError: where the shape and the tokens do not fit, the weights are none, or the suffix is not known.
+        FileNotFoundError: where the folder does not exist.
+
+    >>> import tempfile
+    >>> import tinygrad_seq as ts
+    >>> tokens = ["the", "cat", "sat"]
+    >>> mha = ts.nn.MultiheadAttention(8, 2)
+    >>> x = ts.nn.Embedding(3, 8)(ts.tensor([[0, 1, 2]]))
+    >>> with ts.record() as r:
+    ...     out = mha(x, x, x)
+    >>> alpha = r["multiheadattention"].alpha  # (B, N, S, T) = (1, 2, 3, 3)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ts.viz.attention_plot(alpha, f"{folder}/heads.png", rows=tokens, columns=tokens).stat().st_size > 1000
+    True
+    """
+    file = checked_path("attention_plot", path)
+    heads = _heads(numbers(alpha), rows, columns)
+    across = min(len(heads), ACROSS)
+    down = -(-len(heads) // across)
+    token, most = (0.2, 60) if len(heads) == 1 else (0.15, 30)  # inches of a label, labels on an axis
+    width, height = (max(1.6, token * min(most, len(labels))) for labels in (columns, rows))
+    margin = 0.08 * max(map(len, (*rows, *columns))) + 0.5
+    figure = new_figure(across * width + margin + 0.9, down * (height + 0.3) + margin)
+    for k, weights in enumerate(heads):
+        axes = figure.add_subplot(down, across, k + 1)
+        image = heat_map(axes, weights, rows, columns, f"head {k + 1}" if len(heads) > 1 else "", most=most)
+        axes.tick_params(labelleft=k % across == 0, labelbottom=k + across >= len(heads))
+    figure.supxlabel("keys: what is looked at", fontsize=10)
+    figure.supylabel("queries: who looks", fontsize=10)
+    figure.colorbar(image, ax=figure.axes, label="attention weight α", aspect=30)
+    if title:
+        figure.suptitle(title)
+    return save_figure(figure, file)
+
+
+def _heads(alpha: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> np.ndarray:
+    """(N, S, T), checked."""
+    S, T = len(rows), len(columns)
+    shape = alpha.shape
+    if alpha.ndim == 4 and len(alpha) == 1:
+        alpha = alpha[0]
+    if alpha.ndim == 2:
+        alpha = alpha[None]
+    if alpha.ndim != 3 or not alpha.size:
+        batch = ": take one sequence, alpha[0]" if alpha.ndim == 4 else ""
+        raise ValueError(f"attention_plot: expected alpha (S, T), (N, S, T) or (1, N, S, T), got {shape}{batch}")
+    if alpha.shape[1:] != (S, T):
+        raise ValueError(
+            f"attention_plot: expected a row for each of {S} queries and a column for each of {T} keys, "
+            f"(…, {S}, {T}), got alpha of shape {shape}"
+        )
+    low, high = float(alpha.min()), float(alpha.max())
+    if not (-1e-3 <= low and high <= 1 + 1e-3):  # NaN too
+        raise ValueError(f"attention_plot: expected weights from 0 to 1, got {low:.3g} to {high:.3g}: scores have none")
+    return alpha
+
+
+def gate_plot(
+    gates: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    text: Sequence[str],
+    title: str | None = None,
+) -> Path:
+    """Draw gates, or states, over a text: a column for each character, a row for each unit, a matrix for each symbol.
+
+    What lies between 0 and 1, as gates do, is dark where it is large; what has negative values, as states do, is
+    purple above 0 and orange below.
+
+    Args:
+        gates: {symbol: (T, H) numbers}, or (1, T, H), as `ts.record()` gives them for one text. "f_t" is shown as fₜ.
+        path: a file ending in .png, .svg or .pdf.
+        text: the T characters, or tokens; at most 200.
+    Returns:
+        The path.
+    Raises:
+        ImportError: without matplotlib, naming the extra that brings it.
+        ValueError: where shape and text do not fit, there is nothing to draw, or the suffix is not known.
+        FileNotFoundError: where the folder does not exist.
+
+    >>> import tempfile
+    >>> import tinygrad_seq as ts
+    >>> lstm = ts.nn.LSTM(3, 5)
+    >>> with ts.record() as r:
+    ...     out, state = lstm(ts.nn.Embedding(4, 3)(ts.tensor([[0, 1, 2, 2, 3]])))
+    >>> gates = {"f_t": r["lstm"].f_t, "c_t": r["lstm"].c_t}  # each (1, 5, 5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ts.viz.gate_plot(gates, f"{folder}/gates.png", text="hello").stat().st_size > 1000
+    True
+    """
+    file = checked_path("gate_plot", path)
+    if not gates or not len(text):
+        raise ValueError(f"gate_plot: expected at least one gate and one character, got {len(gates)} and {len(text)}")
+    if len(text) > LONGEST:
+        raise ValueError(f"gate_plot: {len(text)} characters are too many to read, at most {LONGEST}: draw a part")
+    values = {name: _over_text(name, numbers(gate), len(text)) for name, gate in gates.items()}
+    heights = [min(3.5, max(1.2, 0.14 * gate.shape[1])) for gate in values.values()]
+    figure = new_figure(max(5.0, 0.14 * len(text) + 1.6), sum(heights) + 0.55 * len(heights) + 0.6)
+    grid = figure.add_gridspec(len(values), 1, height_ratios=heights)
+    for row, (name, gate) in enumerate(values.items()):
+        axes = figure.add_subplot(grid[row])
+        signed = float(gate.min()) < 0
+        largest = max(1.0, float(np.abs(gate).max()))
+        colours = {"cmap": BOTH_SIDES, "vmin": -largest} if signed else {}
+        image = heat_map(axes, gate.T, (), text, unicode(name), most=LONGEST, vmax=largest, **colours)
+        units = np.unique(np.linspace(0, gate.shape[1] - 1, 4).astype(int)).tolist()
+        axes.set_yticks(units, [str(unit) for unit in units], fontsize=8)
+        axes.set_ylabel("unit")
+        axes.tick_params(labelbottom=row == len(values) - 1)
+        figure.colorbar(image, ax=axes, pad=0.01, aspect=12)
+    axes.set_xlabel("time step: the character that is read")
+    if title:
+        figure.suptitle(title)
+    return save_figure(figure, file)
+
+
+def _over_text(name: str, gate: np.ndarray, T: int) -> np.ndarray:
+    """(T, H), checked."""
+    shape = gate.shape
+    if gate.ndim == 3 and len(gate) == 1:
+        gate = gate[0]
+    if gate.ndim != 2 or len(gate) != T or not gate.size:
+        batch = f": take one text, {name}[0]" if gate.ndim == 3 else ""
+        raise ValueError(
+            f"gate_plot: expected {name} (T, H) or (1, T, H) with T = {T}, one for each character, got {shape}{batch}"
+        )
+    if not np.isfinite(gate).all():
+        raise ValueError(f"gate_plot: {name} has values that are not finite")
+    return gate
