@@ -145,6 +145,15 @@ def test_what_treats_each_step_by_itself_is_a_row_too_and_the_loss_stands_behind
     assert sum(edge.target == g.nodes[-1].id for edge in g.edges) == 3
 
 
+def test_a_product_with_a_weight_is_done_at_each_step() -> None:
+    W, b = ones(3, 5, grad=True), ones(3, grad=True)
+    out, _ = ts.nn.RNN(4, 5)(ones(2, 3, 4))
+    for y in (out @ W.T + b, out @ W.T * 2 + b):
+        g = ts.graph(y, time=True)
+        assert [column[-1] for column in table(g)][-3:] == ["y₁", "y₂", "y₃"]
+        assert [node.label for node in g.nodes if node.kind == "parameter"] == ["W_{xh}, W_{hh}, b_h", "W", "b"]
+
+
 def test_a_decoder_stands_behind_its_encoder() -> None:
     config = ts.models.EncoderDecoderConfig(source_vocab_size=9, target_vocab_size=7, embedding_size=3, hidden_size=4)
     source, target = np.zeros((2, 4), int), np.zeros((2, 3), int)

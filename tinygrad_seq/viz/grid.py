@@ -168,6 +168,7 @@ class _Grid:
             row, k = where[id(scope)]
             self.loops[row][k].append(op)
             self.steps[op] = (row, k)
+        self.read_whole = {self.found.resolve(s) for op in self.steps for s in op.sources if s is not None}
         for row, steps in self.loops.items():
             if row.reverse:
                 for k, ops in enumerate(steps):
@@ -219,13 +220,16 @@ class _Grid:
         if place is None:
             return True
         here = self.found.resolve(place)
+        while len(before := self._before(here)) == 1:  # Wᵀ
+            (here,) = before
         return isinstance(here, Leaf) or (here.op if type(here) is Slot else here) in self.weights
 
     def _step_by_step(self, op: Op) -> int | None:
         """How many steps an operation has that treats each step of a row by itself."""
         kind = type(op).__name__
         known = isinstance(op, Elementwise) or kind in AT_EACH_STEP
-        known = known or (kind == "MatMul" and self._is_weight(op.sources[1]))
+        # What each step of a decoder reads as a whole, such as the keys of a score, is no row: too many arrows.
+        known = known or (kind == "MatMul" and self._is_weight(op.sources[1]) and op not in self.read_whole)
         if not known or op.shape is None or len(op.shape) < 3:
             return None
         if kind == "Embed":
