@@ -98,7 +98,8 @@ def test_the_same_program_gives_the_same_bytes_in_another_process() -> None:
         "lstm = ts.nn.LSTM(3, 4)\n"
         "out, last = lstm(ts.tensor(np.ones((2, 5, 3), 'f4')))\n"
         "g = ts.graph([out, last.c], open='lstm')\n"
-        "import sys; sys.stdout.buffer.write(g.dot.encode() + g.json().encode())\n"
+        "both = ts.graph_diff(ts.graph([out, last.c]), g)\n"
+        "import sys; sys.stdout.buffer.write(g.dot.encode() + g.json().encode() + both.dot.encode())\n"
     )
     texts = [
         subprocess.run(
