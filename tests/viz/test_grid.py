@@ -291,6 +291,17 @@ def test_a_thousand_steps_are_few_boxes_at_once(own_loop: bool) -> None:
     assert len(g.nodes) == 12 and sum(g.size) == 2002 and len(g.dot) < 5000
 
 
+def test_what_comes_before_is_one_box_and_is_counted() -> None:
+    x = y = ones(2, 3, 4, grad=True)
+    for _ in range(1000):
+        y = ts.ops.tanh(y).reshape(2, 3, 4)
+    for h in (ts.nn.RNN(4, 5)(y)[0], ts.nn.PeepholeLSTM(4, 5)(y)[0]):
+        g = ts.graph(h, time=True)
+        (before,) = [node for node in g.nodes if node.kind == "fold"]
+        assert before.count == 1000 and sum(g.size) == 1000 + 2 + 3 + 3 and x.requires_grad
+        assert sum(edge.source == before.id for edge in g.edges) == 3
+
+
 def test_many_layers_stay_within_the_boxes_of_a_picture() -> None:
     out, _ = ts.nn.RNN(2, 2, 100)(ones(1, 6, 2))
     g = ts.graph(out, time=True)

@@ -118,6 +118,8 @@ class _Grid:
             )
         for op in self.found.ops:
             self._classify(op)
+        self._demote_sequences()
+        self.memo.clear()  # what was a weight may now be a box
         self._collect_rest()
         for op, row in self.whole.items():
             self._connect_whole(op, row)
@@ -421,6 +423,26 @@ class _Grid:
             return []
         first, second = ([c for op in ops for c in op.constants or () if _is_array(c)] for ops in steps[:2])
         return [c for c in second if c not in first and c.dtype.kind != "b"]  # no mask of the lengths
+
+    def _demote_sequences(self) -> None:
+        """What is computed from leaves alone is no weight where it is read as a sequence."""
+        waiting = [op.sources[0] for op, row in self.whole.items() if row.recurrent]
+        for source in dict.fromkeys(source for op in self.steps for source in op.sources):
+            if type(source) is Slot and type(source.op).__name__ == "Unstack":
+                waiting.append(source.op.sources[0])
+        seen: set[Any] = set()
+        while waiting:
+            place = waiting.pop()
+            here = None if place is None else self.found.resolve(place)
+            op: Any = here.op if type(here) is Slot else here
+            if op in seen or not (op in self.weights or self._passes(op)):
+                continue
+            seen.add(op)
+            if op in self.weights:
+                self.weights.remove(op)
+                self.rest[op] = None
+            waiting += op.sources
+        self.rest = {op: None for op in self.found.ops if op in self.rest}
 
     def _collect_rest(self) -> None:
         """One box for all operations between the same rows."""
