@@ -12,7 +12,15 @@ IMAGES = Path(__file__).resolve().parent / "images"
 def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     ts.viz.equation_graph("lstm", title="One step of an LSTM").save(IMAGES / "lstm_step.svg")
+    unrolled(IMAGES / "unrolled_lstm.svg")
     contributions(IMAGES / "contributions.png")
+
+
+def unrolled(path: Path) -> None:
+    """Two layers over 50 steps."""
+    lstm = ts.nn.LSTM(3, 5, num_layers=2)
+    out, _ = lstm(ts.tensor(np.zeros((1, 50, 3), np.float32)))
+    ts.graph(out, time=True).save(path)
 
 
 def contributions(path: Path) -> None:
