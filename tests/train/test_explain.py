@@ -1,6 +1,8 @@
 """explain_grad: the parts of a shared weight's gradient, one for each time step or use, against backward."""
 
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -223,3 +225,49 @@ def test_the_same_on_every_device_and_the_host_never_waits(device: Any) -> None:
 
     there = device.host(parts(device.tensor(values)))
     np.testing.assert_allclose(there, parts(ts.tensor(values)).numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_under_no_grad_there_are_all_parts() -> None:
+    layer = ts.nn.GRU(3, 4).to("float64")
+    loss = layer(ts.tensor(np.ones((1, 5, 3))))[0].sum()
+    expected = ts.explain_grad(loss, layer.weight_hh_l0).numpy()
+    with ts.no_grad():
+        found = ts.explain_grad(loss, layer.weight_hh_l0)
+    assert found.shape == (5, 12, 4)
+    np.testing.assert_array_equal(found.numpy(), expected)
+
+
+def test_hooks_of_the_weight_are_for_the_whole_gradient() -> None:
+    layer = ts.nn.RNN(3, 4).to("float64")
+    loss = layer(ts.tensor(np.ones((1, 5, 3))))[0].sum()
+    before = ts.explain_grad(loss, layer.weight_hh_l0).numpy()
+    calls: list[int] = []
+    layer.weight_hh_l0.register_hook(lambda g: calls.append(1) or g * 0)
+    np.testing.assert_array_equal(ts.explain_grad(loss, layer.weight_hh_l0).numpy(), before)
+    assert len(calls) <= 1, "not one for each part"
+
+
+def test_many_threads_at_once_leave_the_graph_as_it_was() -> None:
+    layer = ts.nn.LSTM(3, 4).to("float64")
+    loss = layer(ts.tensor(np.ones((2, 30, 3))))[0].sum()
+    weight = layer.weight_hh_l0
+    expected, whole = ts.explain_grad(loss, weight).numpy(), ts.grad(loss, weight, retain_graph=True).numpy()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: ts.explain_grad(loss, weight).numpy(), range(12)))
+    finally:
+        sys.setswitchinterval(interval)
+    for parts in found:
+        np.testing.assert_array_equal(parts, expected)
+    loss.backward()
+    np.testing.assert_array_equal(weight.grad.numpy(), whole)
+
+
+def test_what_is_no_tensor() -> None:
+    layer = ts.nn.RNN(3, 4)
+    with pytest.raises(TypeError, match="the parameter is a tensor, got int"):
+        ts.explain_grad(layer(ts.tensor(np.ones((1, 2, 3), np.float32)))[0].sum(), 3)
+    with pytest.raises(TypeError, match="the loss is a tensor, got float"):
+        ts.explain_grad(1.0, layer.weight_hh_l0)

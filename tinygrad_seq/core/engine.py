@@ -99,9 +99,16 @@ def _seeds(outputs: list[Tensor], grads: Any, what: str) -> list[Any]:
 
 
 def walk(
-    outputs: list[Tensor], grads: list[Any], create_graph: bool, retain: bool, targets: list[Any] | None = None
+    outputs: list[Tensor],
+    grads: list[Any],
+    create_graph: bool,
+    retain: bool,
+    targets: list[Any] | None = None,
+    cuts: dict[Op, list[Any]] | None = None,
 ) -> dict[Any, Any]:
     """{place: gradient} of the targets; without targets, gradients are added to the leaves' `.grad`.
+
+    cuts: for some ops, where this walk goes on from them instead of their `sources`; None: not at all.
 
     Numbers are given in the order in which ops are made, so the newest op that waits has all its gradients.
     """
@@ -156,7 +163,8 @@ def walk(
             gs = op.pull_back(g, create_graph)
             if len(gs) != len(op.sources):
                 raise ValueError(f"{type(op).__name__}.backward gave {len(gs)} gradients for {len(op.sources)} inputs")
-            for source, g_k in zip(op.sources, gs):  # noqa: B905  # `strict` costs 0.2 µs an op
+            sources = op.sources if cuts is None else cuts.get(op, op.sources)
+            for source, g_k in zip(sources, gs):  # noqa: B905  # `strict` costs 0.2 µs an op
                 if source is not None and g_k is not None:
                     if g_k.shape != source.shape:
                         g_k = _fit(g_k, source.shape, op)

@@ -26,8 +26,10 @@ def explain_grad(loss: Tensor, parameter: Tensor) -> Tensor:
         loss: of one element; before its `backward`, or after `backward(retain_graph=True)`. Its graph stays.
         parameter: a leaf, such as `lstm.weight_hh_l0`.
     Returns:
-        (T, *parameter.shape), without graph. Its sum over the first axis is the gradient. No `.grad` is touched.
+        (T, *parameter.shape), without graph. Its sum over the first axis is the gradient, before hooks of the
+        parameter. No `.grad` is touched.
     Raises:
+        TypeError: where one of the two is no tensor.
         ValueError: where the parameter is no leaf that requires a gradient, or the loss does not depend on it.
         RuntimeError: where the graph was freed, or a weight was written into since.
 
@@ -38,6 +40,9 @@ def explain_grad(loss: Tensor, parameter: Tensor) -> Tensor:
     >>> ts.explain_grad(loss, lstm.weight_ih_l0).shape
     (2, 20, 3)
     """
+    for what, x in (("loss", loss), ("parameter", parameter)):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"explain_grad: the {what} is a tensor, got {type(x).__name__}")
     if type(parameter.place) is not Leaf:
         raise ValueError(
             f"explain_grad: expected a parameter, a leaf that requires a gradient, got a tensor of shape "
@@ -61,7 +66,7 @@ def _parts(outputs: list[Tensor], grads: list[Any], place: Leaf) -> list[Any]:
     """
     before: set[Any] = {place}  # the weight, and all that was made from it without passing a step
     cuts: dict[Any, dict[Any, Leaf]] = {}  # use -> {what it takes: where the gradient is caught}
-    edges: list[tuple[Op, int, Leaf | None]] = []  # (op, which input, what stands there instead)
+    ways: dict[Op, list[Any]] = {}  # op -> where the walk goes on from it: to a cut, or not at all
     opened: dict[Op, list[Tensor]] = {}  # a fused recurrence -> the outputs of its definition
     numbers: dict[Any, Any] = {}  # of the oldest op of a use
     made = _history(outputs)
@@ -74,7 +79,7 @@ def _parts(outputs: list[Tensor], grads: list[Any], place: Leaf) -> list[Any]:
             definition = _opened(op, taken) if isinstance(op, FusedOp) else []
             if any(_step(inner) for inner in _history(definition, since=op.number)):
                 opened[op] = definition
-                edges += [(op, k, None) for k in taken]
+                ways[op] = [None if k in taken else source for k, source in enumerate(op.sources)]
                 numbers[op] = op.number
                 continue
             before.add(op)
@@ -82,11 +87,14 @@ def _parts(outputs: list[Tensor], grads: list[Any], place: Leaf) -> list[Any]:
         for k in taken:
             source = op.sources[k]
             cut = cuts.setdefault(use, {}).setdefault(source, Leaf(source.shape, source.dtype))
-            edges.append((op, k, cut))
+            ways.setdefault(op, list(op.sources))[k] = cut
             numbers.setdefault(use, op.number)
 
     targets = [cut for use in cuts.values() for cut in use.values()] + [y for op in opened for y in made[op].values()]
-    found = _walk_cut(outputs, grads, edges, targets)
+    found = walk(outputs, grads, False, True, targets, ways)
+    # Hooks of the weight are for its whole gradient: what is caught goes to a leaf without any.
+    bare = Leaf(place.shape, place.dtype)
+    home = {op: [bare if source is place else source for source in op.sources] for op in before - {place}}
     xp = backend_of(*grads).xp
     parts: list[Any] = []
     for use in _in_time(sorted(numbers, key=numbers.__getitem__, reverse=True)):  # numbers count down
@@ -96,8 +104,8 @@ def _parts(outputs: list[Tensor], grads: list[Any], place: Leaf) -> list[Any]:
             continue
         caught = {source: found[cut] for source, cut in cuts[use].items() if cut in found}
         if caught:
-            ends = [Tensor(g, source) for source, g in caught.items()]
-            parts.append(walk(ends, list(caught.values()), False, True, [place])[place])
+            ends = [Tensor(g, bare if source is place else source) for source, g in caught.items()]
+            parts.append(walk(ends, list(caught.values()), False, True, [bare], home)[bare])
         elif isinstance(use, Scope):  # a step that the loss does not see
             parts.append(xp.zeros(place.shape, place.dtype))
     return parts
@@ -135,24 +143,13 @@ def _step(op: Op) -> Scope | None:
 def _opened(op: FusedOp, taken: list[int]) -> list[Tensor]:
     """The outputs of a fused op's definition, a function of the inputs that are asked for, the others constant."""
     arrays, _ = op.kept
-    inputs = [
-        same(Tensor(x, op.sources[k])) if k in taken else None if x is None else Tensor(x) for k, x in enumerate(arrays)
-    ]
     with setting(grad=True, scope=Scope(op.scope, op)):
+        inputs = [
+            same(Tensor(x, op.sources[k])) if k in taken else None if x is None else Tensor(x)
+            for k, x in enumerate(arrays)
+        ]
         outputs = op.definition(*inputs, **op.static)
     return list(outputs) if isinstance(outputs, tuple) else [outputs]
-
-
-def _walk_cut(outputs: list[Tensor], grads: list[Any], edges: list[Any], targets: list[Any]) -> dict[Any, Any]:
-    """{place: gradient} of the targets in the graph in which each edge (op, k, place) leads to that place instead."""
-    whole = [(op, k, op.sources[k]) for op, k, _ in edges]
-    try:
-        for op, k, place in edges:
-            op.sources[k] = place
-        return walk(outputs, grads, False, True, targets)
-    finally:
-        for op, k, source in whole:
-            op.sources[k] = source
 
 
 def _in_time(uses: list[Any]) -> list[Any]:
