@@ -184,10 +184,31 @@ def test_a_part_of_a_sequence_comes_after_it() -> None:
     out, _ = ts.nn.RNN(4, 5)(ones(2, 4, 4))
     later, _ = ts.nn.RNN(5, 6)(out[:, 1:])
     g = ts.graph(later, time=True)
+    weights = "W_{xh}, W_{hh}, b_h"
     assert [column[-1] for column in table(g)] == [
-        "W_{xh}, W_{hh}, b_h", "h₀", "h₁", "h₂", "h₃", "h₄", "W_{xh}, W_{hh}, b_h", "h₀", "h₁", "h₂", "h₃",
+        weights, "h₀", "h₁", "h₂", "h₃", "h₄", "[:, 1:]", weights, "h₀", "h₁", "h₂", "h₃",
     ]  # fmt: skip
-    assert ("h₄", "h₁", "") in arrows(g)
+    assert {("h₂", "[:, 1:]", ""), ("h₄", "[:, 1:]", ""), ("[:, 1:]", "x₁", ""), ("x₁", "h₁", "")} <= arrows(g)
+
+
+def test_a_sequence_turned_round_is_not_read_straight_on() -> None:
+    layer = ts.nn.GRU(4, 4)
+    g = ts.graph(layer(layer(ones(1, 3, 4))[0][:, ::-1])[0], time=True)
+    turned = {("h₁", "[:, ::-1]", ""), ("h₃", "[:, ::-1]", ""), ("[:, ::-1]", "x₁", ""), ("x₁", "h₁", "")}
+    assert turned <= arrows(g) and ("h₁", "h₁", "") not in arrows(g)
+
+
+def test_one_cell_over_two_sequences_is_two_rows() -> None:
+    cell = ts.nn.GRUCell(4, 4)
+    ends = []
+    for x in (ones(1, 2, 4), ones(1, 2, 4)):
+        h = ts.tensor(np.zeros((1, 4), np.float32))
+        for x_t in ts.ops.unstack(x, 1):
+            h = cell(x_t, h)
+        ends.append(h)
+    g = ts.graph(ends[0] * ends[1], time=True)
+    labels = [node.label for node in g.nodes]
+    assert labels.count("h₁") == labels.count("h₂") == 2 and "h₃" not in labels
 
 
 def test_lengths_change_nothing() -> None:

@@ -148,6 +148,10 @@ class _Grid:
         self.loops: dict[_Row, list[list[Op]]] = {}
         runs: dict[Any, tuple[_Row | None, int]] = {}
         where: dict[int, tuple[_Row, int]] = {}  # a step's scope -> its row, and which step it is
+        read: dict[int, set[Any]] = {}  # a step's scope -> the ops that it reads
+        for op in self.found.ops:
+            if (scope := _step_scope(op.scope)) is not None:
+                read.setdefault(id(scope), set()).update(self._makers(op))
         for op in self.found.ops:
             scope = _step_scope(op.scope)
             if scope is None:
@@ -157,7 +161,10 @@ class _Grid:
                 key = (id(scope.parent), None if isinstance(owner, Step) else id(owner))
                 row, last = runs.get(key, (None, -1))
                 t = owner.t if isinstance(owner, Step) else last + 1
-                if row is None or abs(t - last) != 1:  # another run over time
+                # Another run over time: of a cell, where it does not go on from its last call.
+                if row is None or (
+                    abs(t - last) != 1 if isinstance(owner, Step) else read[id(scope)].isdisjoint(self.loops[row][-1])
+                ):
                     row = self._row("op", 0)
                     row.op = "" if isinstance(owner, Step) else type(owner).__name__
                     self.rows.append(row)
@@ -175,6 +182,18 @@ class _Grid:
             if row.reverse:
                 for k, ops in enumerate(steps):
                     self.steps |= {op: (row, row.T - 1 - k) for op in ops}
+
+    def _makers(self, op: Op) -> set[Any]:
+        """The ops that an op reads, through plumbing."""
+        found: set[Any] = set()
+        waiting = [s for s in op.sources if s is not None]
+        while waiting:
+            place = self.found.resolve(waiting.pop())
+            maker = place.op if type(place) is Slot else place
+            if isinstance(maker, Op) and maker not in found:
+                found.add(maker)
+                waiting += [s for s in maker.sources if s is not None] if type(maker).__name__ in PLUMBING else []
+        return found
 
     def _classify(self, op: Op) -> None:
         both = self._both_directions(op)
@@ -207,7 +226,9 @@ class _Grid:
         self.whole[op] = row
 
     def _passes(self, op: Any) -> bool:
-        return type(op).__name__ in PASSES and op not in self.steps and op not in self.whole
+        if type(op).__name__ not in PASSES or op in self.steps or op in self.whole:
+            return False
+        return type(op).__name__ != "GetItem" or not _rearranges_time(op)
 
     def _both_directions(self, op: Op) -> bool:
         """Whether an operation joins what two rows say at each step: h_t = [→h_t; ←h_t]."""
@@ -748,6 +769,12 @@ def _time_index(op: Any) -> Any:
     """t of x[:, t]."""
     index = op.index
     return index[1] if isinstance(index, tuple) and len(index) > 1 and index[0] == slice(None) else None
+
+
+def _rearranges_time(op: Any) -> bool:
+    """Whether an index takes some of the steps, or takes them in another order: x[:, 1:], x[:, ::-1]."""
+    t = _time_index(op)
+    return len(op.sources[0].shape) > 2 and t is not None and not isinstance(t, int) and t != slice(None)
 
 
 def _is_array(constant: Any) -> bool:
