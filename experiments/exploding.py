@@ -91,7 +91,7 @@ def claims(numbers: dict[str, Any]) -> list[Claim]:
     tamed, wild = numbers["with clipping"], numbers["without clipping"]
     return [
         Claim("without clipping: the largest loss on the way", wild["largest loss"], ">=", 1000),
-        Claim("without clipping: mean squared error at the end, 0.167 being the baseline", wild["error"], ">=", 0.12),
+        Claim("without clipping: mean squared error at the end, 0.167 being the baseline", wild["error"], ">=", 0.15),
         Claim("with clipping: the largest loss on the way", tamed["largest loss"], "<=", 20),
         Claim("with clipping: mean squared error at the end", tamed["error"], "<=", 0.05),
     ]
