@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 import tinygrad_seq as ts
 from tinygrad_seq.core import FusedOp, scope
-from tinygrad_seq.viz import Graph, Node
+from tinygrad_seq.viz import Graph, Node, Summary
 
 
 def labels(g: Graph, kind: str | None = None) -> list[str]:
@@ -120,10 +121,13 @@ def test_the_value_is_plain() -> None:
     assert found["nodes"][0] == {
         "id": "n0", "kind": "input", "label": "x", "shape": [8, 3], "dtype": "float32", "part": None, "op": "",
         "equation": "", "output": False, "count": 1, "row": None, "source": "", "side": "",
+        "device": "", "line": "", "value": None, "gradient": None,
     }  # fmt: skip
     assert len(found["edges"]) == len(g.edges)
     lstm = ts.viz.equation_graph("lstm")
-    for value in (g, lstm, ts.graph_diff(g, lstm)):
+    summary = Summary(2.0, 1.0, 0.5, -1.0, 3.0, (1.0, 2.0))
+    noted = replace(g, nodes=(replace(g.nodes[0], value=summary, gradient=summary), *g.nodes[1:]))
+    for value in (g, lstm, ts.graph_diff(g, lstm), noted):
         assert Graph.from_json(value.json()) == value
     for text in ("", "[]", "3", "{}", g.json().replace('"label"', '"name"')):
         with pytest.raises(ValueError, match=r"expected what Graph\.json wrote"):

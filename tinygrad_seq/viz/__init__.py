@@ -8,7 +8,7 @@ from .heat_maps import attention_plot, gate_plot
 from .page import Picture, Sample, Table, Text, page
 from .plots import loss_curve
 from .render import RenderError, check
-from .value import Edge, Graph, Node, Part, fold, fold_steps, fold_to
+from .value import Edge, Graph, Node, Part, Summary, fold, fold_steps, fold_to
 
 __all__ = [
     "Edge",
@@ -19,6 +19,7 @@ __all__ = [
     "RenderError",
     "Sample",
     "Sizes",
+    "Summary",
     "Table",
     "Text",
     "attention_plot",

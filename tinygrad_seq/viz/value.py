@@ -13,6 +13,18 @@ from typing import Any, NamedTuple
 
 FORMATS = ("svg", "png", "pdf", "dot", "json", "txt")
 KINDS = ("parameter", "input", "op", "fused", "fold")
+MOST_NUMBERS = 12  # of an array, in a Summary
+
+
+class Summary(NamedTuple):
+    """What is told of an array: its size, and its numbers where they are few."""
+
+    norm: float  # the root of the sum of squares
+    mean: float
+    std: float
+    least: float
+    largest: float
+    numbers: tuple[float, ...] = ()  # all of them, in C order, where there are at most MOST_NUMBERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +46,10 @@ class Node:
     # In a picture of two graphs: "-" only in the first, "+" only in the second, "=" in both; "" where boxes of several
     # sides were folded into one.
     side: str = ""
+    device: str = ""  # "cpu", "cuda:0"
+    line: str = ""  # the caller's own line that computed it: "train.py, line 12: h = cell(x, h)"
+    value: Summary | None = None  # None: not noted
+    gradient: Summary | None = None  # of ∂L/∂value; None: not computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +60,8 @@ class Edge:
     target: str
     label: str = ""
     side: str = ""  # as a Node's
+    gradient: float | None = None  # ‖∂L/∂·‖ of the value that it carries; None: not computed
+    weight: float | None = None  # α, where it is an arrow of attention: from 0 to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +161,8 @@ class Graph:
         """
         try:
             found = json.loads(text)
-            nodes = [Node(**node) for node in found.pop("nodes")]
             return Graph(
-                nodes=tuple(replace(n, shape=None if n.shape is None else tuple(n.shape)) for n in nodes),
+                nodes=tuple(_node_from(node) for node in found.pop("nodes")),
                 edges=tuple(Edge(**edge) for edge in found.pop("edges")),
                 parts=tuple(Part(**part) for part in found.pop("parts")),
                 sides=tuple(found.pop("sides")),
@@ -200,6 +217,17 @@ class Graph:
         except RenderError as error:
             bundle["text/plain"] += f"\n\n{error}"
         return bundle
+
+
+def _node_from(fields: dict[str, Any]) -> Node:
+    """A Node from what JSON made of it: tuples have become lists."""
+    node = Node(**fields)
+
+    def summary(found: Any) -> Summary | None:
+        return None if found is None else Summary(*found[:-1], tuple(found[-1]))
+
+    shape = None if node.shape is None else tuple(node.shape)
+    return replace(node, shape=shape, value=summary(node.value), gradient=summary(node.gradient))
 
 
 def write(path: Path, data: bytes) -> Path:
