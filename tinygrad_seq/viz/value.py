@@ -221,11 +221,11 @@ class Graph:
 
 def _node_from(fields: dict[str, Any]) -> Node:
     """A Node from what JSON made of it: tuples have become lists."""
-    node = Node(**fields)
 
     def summary(found: Any) -> Summary | None:
-        return None if found is None else Summary(*found[:-1], tuple(found[-1]))
+        return None if found is None else Summary._make([*found[:-1], tuple(found[-1])])
 
+    node = Node(**fields)
     shape = None if node.shape is None else tuple(node.shape)
     return replace(node, shape=shape, value=summary(node.value), gradient=summary(node.gradient))
 
