@@ -20,6 +20,7 @@ help:
 	@echo "make check        lint, formatting and types"
 	@echo "make test-cupy    run the GPU code of the real CuPy on the CPU (needs g++ and Python's headers)"
 	@echo "make bench        measure speed, beside PyTorch where it is installed"
+	@echo "make gallery      draw all pictures of docs/gallery anew"
 	@echo "make experiments  measure all claims of the chapter and write docs/experiments.md anew; takes long"
 	@echo "make clean        remove what these made, except out/"
 
@@ -41,6 +42,9 @@ test-cupy: $(VENV_CUPY)/.installed-cupy
 
 bench: $(VENV)/.installed-bench
 	for file in benchmarks/*.py; do $(PY) $$file || exit 1; done
+
+gallery: $(VENV)/.installed-all
+	$(PY) scripts/make_gallery.py
 
 experiments: $(VENV)/.installed-all
 	$(PY) -m experiments
@@ -80,4 +84,4 @@ $(VENV_CUPY)/.installed-cupy: $(VENV_CUPY)/.made $(METADATA)
 	$(VENV_CUPY)/bin/python -m pip --disable-pip-version-check install --quiet -e '.[test]' $(CUPY)
 	@touch $@
 
-.PHONY: help demo test check test-cupy bench experiments clean venv
+.PHONY: help demo test check test-cupy bench gallery experiments clean venv
