@@ -24,7 +24,11 @@ def caught(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def lines(figure: Any) -> dict[str, Any]:
-    return {line.get_label(): line for line in figure.axes[0].lines if not line.get_label().startswith("_")}
+    return {line.get_label(): line for line in figure.axes[0].lines if not line.get_label().startswith("_child")}
+
+
+def entries(figure: Any) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
 
 
 def test_curves_are_told_apart_without_colour(caught: list[Any], tmp_path: Path) -> None:
@@ -54,6 +58,36 @@ def test_gradients_and_norms(caught: list[Any], tmp_path: Path) -> None:
     assert caught[0].get_suptitle() == "T"
 
 
+def test_what_is_not_finite_is_marked_above_its_step(caught: list[Any], tmp_path: Path) -> None:
+    broken = {"a": [np.inf, 1.0, np.nan, 4.0], "b": [1.0, 2.0, 3.0, 4.0], "c": [np.nan] * 4}
+    gradient_plot(broken, tmp_path / "x.png")
+    drawn = lines(caught[0])
+    assert entries(caught[0]) == list(drawn) == ["a", "a: not finite", "b", "c", "c: not finite"]
+    np.testing.assert_array_equal(drawn["a"].get_ydata(), [np.nan, 1, np.nan, 4])
+    for name, steps in (("a", [1, 3]), ("c", [1, 2, 3, 4])):
+        marks = drawn[f"{name}: not finite"]
+        np.testing.assert_array_equal(marks.get_xdata(), steps)
+        assert marks.get_marker() == drawn[name].get_marker() and marks.get_linestyle() == "None"
+    heights = [set(drawn[f"{name}: not finite"].get_ydata()) for name in "ac"]
+    assert not heights[0] & heights[1] and all(0.7 < y < 1 for height in heights for y in height)
+
+    values = np.array([[1.0, np.inf], [2.0, 3.0], [1.0, 1.0]])  # t = 1, 2, 3
+    singular_value_plot({"RNN": values}, tmp_path / "x.png")
+    drawn = lines(caught[1])
+    np.testing.assert_array_equal(drawn["RNN"].get_ydata(), [1, 2.5, np.nan])
+    np.testing.assert_array_equal(drawn["RNN: not finite"].get_xdata(), [2])
+    for suffix in ("svg", "png"):
+        gradient_plot({"a": np.full(3, np.nan)}, tmp_path / f"x.{suffix}")
+
+
+def test_a_name_may_begin_with_an_underscore(caught: list[Any], tmp_path: Path) -> None:
+    names = ["_hidden", "__", "_child0"]
+    gradient_plot({name: np.ones(3) for name in names}, tmp_path / "x.png")
+    singular_value_plot({name: np.ones(3) for name in names}, tmp_path / "x.png")
+    schedule_plot({name: schedules.constant(0.1) for name in names}, 10, tmp_path / "x.png")
+    assert [entries(figure) for figure in caught] == [names] * 3
+
+
 def test_a_gradient_that_is_nowhere_is_drawn_too(tmp_path: Path) -> None:
     assert gradient_plot({"W": np.zeros((3, 2))}, tmp_path / "x.png").stat().st_size > 4000
 
@@ -78,7 +112,7 @@ def test_singular_values(caught: list[Any], tmp_path: Path) -> None:
     (band,) = axes.collections
     np.testing.assert_array_equal(np.ptp(band.get_paths()[0].vertices[:, 1]), 1 - 1e-4)
     assert axes.get_yscale() == "log" and "T - t" in axes.get_xlabel() and "singular value" in axes.get_ylabel()
-    assert [list(line.get_ydata()) for line in axes.lines if line.get_label().startswith("_")] == [[1, 1]]
+    assert [list(line.get_ydata()) for line in axes.lines if line not in drawn.values()] == [[1, 1]]
 
 
 def test_schedules(caught: list[Any], tmp_path: Path) -> None:
@@ -112,6 +146,20 @@ def test_histograms(caught: list[Any], tmp_path: Path) -> None:
     assert axes[4].get_xlabel().endswith("1 not finite") and axes[0].get_ylabel() == "number of values"
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0, -3.0, 1e20, -1e30, 1e-30, 16777216.0])
+def test_a_histogram_of_one_value_has_one_bar_inside(value: float, caught: list[Any], tmp_path: Path) -> None:
+    for values in (np.full(9, value), np.array([value, np.nextafter(value, np.inf)])):
+        parameter_histogram({"b": values}, tmp_path / "x.png")
+        bars = [patch for patch in caught.pop().axes[0].patches if patch.get_height()]
+        assert [bar.get_height() for bar in bars] == [len(values)]
+        assert bars[0].get_x() <= value <= bars[0].get_x() + bars[0].get_width() and bars[0].get_width() > 0
+
+
+def test_the_end_of_a_long_name_is_shown(caught: list[Any], tmp_path: Path) -> None:
+    parameter_histogram({"encoder.layers.11.self_attn.in_proj_weight": np.ones((3, 4))}, tmp_path / "x.png")
+    assert caught[0].axes[0].get_title() == "…oder.layers.11.self_attn.in_proj_weight\n(3 × 4)"
+
+
 DRAWN: dict[str, tuple[Callable[..., Path], Many]] = {
     "gradient_plot": (gradient_plot, {"a": np.ones(3)}),
     "singular_value_plot": (singular_value_plot, {"a": np.ones((3, 2))}),
@@ -133,6 +181,12 @@ def test_files_and_errors_of_all(name: str, tmp_path: Path) -> None:
         draw({}, tmp_path / "x.png")
     with pytest.raises(ValueError, match=rf"{name}: expected 1 to \d+ .*, got 99"):
         draw({str(k): many["a"] for k in range(99)}, tmp_path / "x.png")
+    with pytest.raises(TypeError, match=rf"{name}: expected a dictionary, \{{name: values\}}, got list"):
+        draw([many["a"]], tmp_path / "x.png")
+    for wrong in ("text", None, [[1.0], [1.0, 2.0]], np.array([1j]), object()):
+        with pytest.raises(TypeError, match=f"{name}: expected a to be a"):
+            draw({"a": wrong}, tmp_path / "x.png")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.pdf", "x.png", "x.svg"]
 
 
 def test_errors(tmp_path: Path) -> None:
@@ -145,3 +199,5 @@ def test_errors(tmp_path: Path) -> None:
         schedule_plot({"a": schedules.constant(0.1)}, 0, path)
     with pytest.raises(ValueError, match=r"W has no values, its shape is \(0, 3\)"):
         parameter_histogram({"W": np.ones((0, 3))}, path)
+    with pytest.raises(TypeError, match="expected W to be .* got None: leave out what has no gradient"):
+        parameter_histogram({"W": ts.tensor([1.0], requires_grad=True).grad}, path)

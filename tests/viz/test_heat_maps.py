@@ -45,7 +45,7 @@ def test_all_heads_that_were_recorded(caught: list[Any], tmp_path: Path) -> None
         np.testing.assert_array_equal(axes.images[0].get_array(), alpha.numpy()[0, k])
         assert axes.images[0].get_clim() == (0, 1)
     corner = heads[4]  # a grid of 4 + 2: labels stand at its left and below it
-    assert labels(corner, "x") == labels(corner, "y") == ["the", "cat", r"\$x\$", "␣", "⏎"]
+    assert labels(corner, "x") == labels(corner, "y") == ["the", "cat", "$x$", "␣", "⏎"]
     assert [len(labels(axes, "y")) for axes in heads] == [5, 0, 0, 0, 5, 0]
     assert [len(labels(axes, "x")) for axes in heads] == [0, 0, 5, 5, 5, 5]
     assert bar.get_ylabel() == "attention weight α"
@@ -66,6 +66,23 @@ def test_labels_that_have_no_room_are_left_out(caught: list[Any], tmp_path: Path
     attention_plot(weights(130, 130), tmp_path / "x.png", rows=tokens, columns=tokens)
     assert labels(caught[0].axes[0], "x") == tokens[::3] and list(caught[0].axes[0].get_xticks())[:3] == [0, 3, 6]
     assert max(caught[0].get_size_inches()) < 16
+
+
+def test_forty_tokens_have_a_label_each(caught: list[Any], tmp_path: Path) -> None:
+    tokens = [f"token {k}" for k in range(40)]
+    attention_plot(weights(12, 40, 40), tmp_path / "x.png", rows=tokens, columns=tokens)
+    assert len(labels(caught[0].axes[8], "x")) == len(labels(caught[0].axes[8], "y")) == 40
+
+
+def test_a_long_token_is_cut(caught: list[Any], tmp_path: Path) -> None:
+    attention_plot(weights(1, 2), tmp_path / "x.png", rows=["a" * 500], columns=["b", "c" * 500])
+    assert labels(caught[0].axes[0], "x") == ["b", "c" * 23 + "…"]
+    assert max(caught[0].get_size_inches()) < 6
+
+
+def test_a_token_may_be_a_number(caught: list[Any], tmp_path: Path) -> None:
+    attention_plot(weights(2, 2), tmp_path / "x.png", rows=[17, 3], columns=[3, 4])  # type: ignore[list-item]
+    assert labels(caught[0].axes[0], "y") == ["17", "3"]
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
@@ -106,9 +123,17 @@ def test_gates_over_a_text(caught: list[Any], tmp_path: Path) -> None:
     assert forget.get_title() == "fₜ" and cell.get_title() == "cₜ" and not bar.get_title()
     np.testing.assert_array_equal(forget.images[0].get_array(), r["lstm"].f_t.numpy()[0].T)  # (H, T)
     np.testing.assert_array_equal(cell.images[0].get_array(), r["lstm"].c_t.numpy()[0].T)
-    assert forget.images[0].get_clim() == (0, 1) and cell.images[0].get_clim() == (-1, 1)  # around 0
+    assert forget.images[0].get_clim() == (0, 1)
+    low, high = cell.images[0].get_clim()
+    assert 0 < high < 1 and low == -high == -np.abs(r["lstm"].c_t.numpy()).max()  # around 0
     assert labels(cell, "x") == ["a", "␣", "c", "a", "t", "⏎"] and labels(cell, "y") == ["0", "1", "2", "3"]
     assert cell.get_xlabel().startswith("time step") and cell.get_ylabel() == "unit"
+
+
+def test_symbols_have_their_subscripts_and_other_names_none(caught: list[Any], tmp_path: Path) -> None:
+    names = ("h_t", "c_tilde_t", "loss_total", "W_f")
+    gate_plot({name: weights(2, 2) for name in names}, tmp_path / "x.png", text="ab")
+    assert [axes.get_title() for axes in caught[0].axes if axes.images] == ["hₜ", "c̃ₜ", "loss_total", "W_f"]
 
 
 def test_what_is_larger_than_one_keeps_its_scale(caught: list[Any], tmp_path: Path) -> None:
@@ -125,10 +150,16 @@ def test_gate_errors(tmp_path: Path) -> None:
         draw({"f_t": weights(2, 3, 4)})
     with pytest.raises(ValueError, match=r"T = 3, .* got \(4, 3\)"):
         draw({"f_t": weights(4, 3)})
-    with pytest.raises(ValueError, match="at least one gate and one character, got 0 and 3"):
+    with pytest.raises(ValueError, match="expected 1 to 12 gates, one below the other, got 0"):
         draw({})
-    with pytest.raises(ValueError, match="300 characters are too many to read, at most 200"):
+    with pytest.raises(ValueError, match="expected 1 to 12 gates, one below the other, got 300"):
+        draw({f"f_{k}": weights(3, 2) for k in range(300)})
+    with pytest.raises(ValueError, match="f_t has 501 units, of which at most 500 can be seen: draw a part"):
+        draw({"f_t": weights(3, 501)})
+    with pytest.raises(ValueError, match="expected a text of 1 to 200 characters, got 300: draw a part"):
         draw({"f_t": weights(300, 2)}, "a" * 300)
+    with pytest.raises(ValueError, match="expected a text of 1 to 200 characters, got 0"):
+        draw({"f_t": weights(0, 2)}, "")
     with pytest.raises(ValueError, match="f_t has values that are not finite"):
         draw({"f_t": np.full((3, 2), np.inf)})
     with pytest.raises(ValueError, match=r"gate_plot: 'x.gif' does not end in"):
@@ -136,9 +167,11 @@ def test_gate_errors(tmp_path: Path) -> None:
 
 
 def test_lightness_falls_evenly() -> None:
-    lightness = plots.lightness_of(plots.shades()(np.linspace(0, 1, 256))[:, :3])
-    np.testing.assert_allclose(lightness, np.linspace(lightness[0], lightness[-1], 256), atol=0.5)
-    assert lightness[0] > 97 and lightness[-1] < 25
+    for colours, light, dark in ((plots.shades(), 97, 25), (plots.both_sides(), 80, 25)):
+        lightness = plots.lightness_of(colours(np.linspace(0, 1, 256))[:, :3])
+        np.testing.assert_allclose(lightness, np.linspace(lightness[0], lightness[-1], 256), atol=0.5)
+        assert lightness[0] > light and lightness[-1] < dark
+    assert np.ptp(plots.both_sides()([127, 128])[:, :3]) < 0.03  # grey at 0
     np.testing.assert_allclose(
         plots.lightness_of(np.array([[0.0] * 3, [1.0] * 3, [0.5] * 3])), [0, 100, 53.4], atol=0.1
     )

@@ -1,15 +1,21 @@
 """Plots: what is on them, and that they touch nothing else."""
 
 import math
+import os
 import subprocess
 import sys
+import tempfile
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
-from tinygrad_seq.viz import loss_curve, plots
+from tinygrad_seq import viz
+from tinygrad_seq.viz import curves, heat_maps, loss_curve, plots
 
 pytest.importorskip("matplotlib")
 TRAINING = [(k, 4.0 / k + 1) for k in range(1, 101)]
@@ -45,6 +51,85 @@ def test_curves_baselines_and_units(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert len({line.get_linestyle() for line in lines}) == 3  # told apart without colour
     low, high = axes.get_ylim()
     assert low < 1.04 and high > 3.2
+
+
+def test_names_of_near_baselines_do_not_lie_on_each_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    near = {"a": 2.0, "b": 1.98, "c": 1.96, "d": 1.5, "e": 1.5}
+    drawn = figure(monkeypatch, tmp_path, TRAINING, VALIDATION, near)
+    drawn.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in drawn.axes[0].texts]
+    assert len(boxes) == 5
+    assert not [(a, b) for k, a in enumerate(boxes) for b in boxes[:k] if a.overlaps(b)]
+    inside = drawn.axes[0].get_window_extent()
+    assert all(inside.x0 < box.x0 and box.x1 < inside.x1 for box in boxes)
+
+
+def every_plot(folder: Path, text: str, suffix: str = "svg") -> list[Path]:
+    """One of each, with this text wherever a user's own stands."""
+    title, path = text, f"{folder}/{{}}.{suffix}".format
+    alpha = np.full((2, 2, 2), 0.5)
+    return [
+        loss_curve(TRAINING, VALIDATION, {text: 2.0}, path("loss"), unit=text, title=title),
+        viz.gradient_plot({text: [1.0, np.inf, 2.0]}, path("gradient"), title=title),
+        viz.singular_value_plot({text: [[1.0, 2.0]] * 3}, path("singular"), title=title),
+        viz.schedule_plot({text: lambda step: 0.1}, 9, path("schedule"), title=title),
+        viz.parameter_histogram({text: [1.0, 2.0]}, path("parameter"), title=title),
+        viz.attention_plot(alpha, path("attention"), rows=["", text], columns=[text, "a"], title=title),
+        viz.gate_plot({text: [[0.5], [0.5]]}, path("gate"), text=[text, "b"], title=title),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:Glyph:UserWarning")  # not every sign is in the font
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.text(min_size=1, max_size=12))
+@example(r"$\frac{$ \ ^_{ } $x_t$ & <b> \$ -- --> %")
+@example("_\x00\x07\x1b\ud800\ufffe\u200b\u2028\r\x85-")
+def test_any_text_is_well_formed_svg_in_every_plot(text: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for path in every_plot(Path(folder), text):
+            ET.fromstring(path.read_bytes())
+
+
+def test_no_text_of_a_user_is_read_as_a_formula(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from matplotlib.text import Text
+
+    caught: list[Any] = []
+    for module in (plots, curves, heat_maps):
+        monkeypatch.setattr(module, "save_figure", lambda made, path: caught.append(made) or path)
+    every_plot(tmp_path, r"$x_t$ \$5$")
+    for drawn in caught:
+        drawn.draw_without_rendering()
+        found = [text for text in drawn.findobj(Text) if "$5" in text.get_text()]
+        assert len(found) >= 2 and not any(text.get_parse_math() for text in found)
+        assert all("$x_t$" in text.get_text() for text in found)
+
+
+def test_a_label_is_a_formula_where_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    caught: list[Any] = []
+    monkeypatch.setattr(curves, "save_figure", lambda made, path: caught.append(made) or path)
+    viz.gradient_plot({"a": [1.0]}, tmp_path / "x.png", label=r"$\Vert W_{hh}\Vert$")
+    label = caught[0].axes[0].yaxis.label
+    assert label.get_text() == r"$\Vert W_{hh}\Vert$" and label.get_parse_math()
+
+
+def test_text_as_an_axis_shows_it() -> None:
+    assert plots.visible("a b\n\t") == "a␣b⏎⇥" and plots.visible("$\\") == "$\\"
+    assert plots.visible("\x00\u200b\ud800\xa0") == r"\x00\u200b\ud800\xa0"
+    assert plots.printable("two\nlines\t\xa0\x07é日") == "two\nlines  \\x07é日"
+
+
+def test_the_same_plot_is_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from viz.test_plots import every_plot\n"
+        "for suffix in ('svg', 'png', 'pdf'): every_plot(Path(sys.argv[1]), 'a name', suffix)\n"
+    )
+    for name, seed in (("first", "1"), ("second", "2")):
+        (tmp_path / name).mkdir()
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONHASHSEED": seed}
+        environment |= {"SOURCE_DATE_EPOCH": seed * 9}  # another day
+        subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], check=True, env=environment)
+    first = {path.name: path.read_bytes() for path in (tmp_path / "first").iterdir()}
+    assert len(first) == 21 and first == {path.name: path.read_bytes() for path in (tmp_path / "second").iterdir()}
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])

@@ -9,9 +9,24 @@ from typing import Any
 
 import numpy as np
 
-from .plots import BLACK, BLUE, LOOKS, checked_path, curve, numbers, panels, save_figure
+from . import names
+from .plots import (
+    BLACK,
+    BLUE,
+    LOOKS,
+    checked_names,
+    checked_path,
+    curve,
+    head,
+    legend,
+    numbers,
+    panels,
+    printable,
+    save_figure,
+)
 
 MOST_PARAMETERS = 48  # in one picture
+CURVES = "curves, which can be told apart"
 
 
 def gradient_plot(
@@ -23,17 +38,18 @@ def gradient_plot(
 ) -> Path:
     """Draw how large a gradient is at each time step, a curve for each architecture or weight, on a log scale.
 
-    A gradient of exactly 0 has no place on the scale: the curve has a gap there.
+    What is exactly 0 has no place on the scale: the curve has a gap there. What is infinite or NaN is marked above.
 
     Args:
         gradients: {name: (T, …) gradients}, whose norm over all other axes is drawn, or (T,) norms: what
             `ts.explain_grad` gives, or ∂L/∂x with time as its first axis.
         path: a file ending in .png, .svg or .pdf.
-        label: of the vertical axis.
+        label: of the vertical axis; what stands between two $ is a formula, as matplotlib writes them.
     Returns:
         The path.
     Raises:
         ImportError: without matplotlib, naming the extra that brings it.
+        TypeError: for what is no dictionary of numbers.
         ValueError: for no curve or more than can be told apart, a wrong shape, or an unknown suffix.
         FileNotFoundError: where the folder does not exist.
 
@@ -47,28 +63,30 @@ def gradient_plot(
     True
     """
     file = checked_path("gradient_plot", path)
-    _check_count("gradient_plot", gradients)
+    checked_names("gradient_plot", gradients, len(LOOKS), CURVES)
     norms = {}
     for name, gradient in gradients.items():
-        g = numbers(gradient)
+        g = numbers("gradient_plot", name, gradient)
         if not g.ndim or not g.size:
             raise ValueError(f"gradient_plot: expected {name} (T, …), a gradient for each time step, got {g.shape}")
-        norms[name] = np.linalg.norm(g.reshape(len(g), -1).astype(np.float64), axis=1)
+        norms[name] = np.linalg.norm(g.reshape(len(g), -1), axis=1)
     figure, (axes,) = panels(1, width=7, height=4.2)
-    for look, (name, norm) in zip(LOOKS, norms.items(), strict=False):
-        curve(axes, range(1, len(norm) + 1), list(np.where(norm > 0, norm, np.nan)), name, **look)
-    _time_axis(axes, max(map(len, norms.values())))
-    if any((norm > 0).any() for norm in norms.values()):
-        axes.set_yscale("log")
-    axes.set(xlabel="time step t", ylabel=label)
-    return _finished(figure, axes, title, file)
+    lines = []
+    for k, (name, norm) in enumerate(norms.items()):
+        lines += _on_a_log_scale(axes, k, name, np.arange(1, len(norm) + 1), norm)
+    axes.set_xlim(0.5, max(map(len, norms.values())) + 0.5)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set(xlabel="time step t", ylabel=printable(label))
+    legend(axes, lines)
+    head(figure, title)
+    return save_figure(figure, file)
 
 
 def singular_value_plot(values: Mapping[str, Any], path: str | os.PathLike[str], *, title: str | None = None) -> Path:
     r"""Draw how much ∏ ∂s_t/∂s_{t-1} stretches a gradient at most, against how far it goes back in time.
 
     Below the line at 1 it vanishes, above it may explode. Of several sequences the median is the curve, and the band
-    reaches from the least to the largest.
+    reaches from the least to the largest. What is infinite or NaN in one of them is marked above.
 
     Args:
         values: {name: (T, B) or (T,) numbers}, as `ts.train.largest_singular_values` gives them: t = 1 … T.
@@ -77,6 +95,7 @@ def singular_value_plot(values: Mapping[str, Any], path: str | os.PathLike[str],
         The path.
     Raises:
         ImportError: without matplotlib, naming the extra that brings it.
+        TypeError: for what is no dictionary of numbers.
         ValueError: for no curve or more than can be told apart, a wrong shape, or an unknown suffix.
         FileNotFoundError: where the folder does not exist.
 
@@ -92,25 +111,25 @@ def singular_value_plot(values: Mapping[str, Any], path: str | os.PathLike[str],
     True
     """
     file = checked_path("singular_value_plot", path)
-    _check_count("singular_value_plot", values)
+    checked_names("singular_value_plot", values, len(LOOKS), CURVES)
     figure, (axes,) = panels(1, width=7, height=4.2)
     axes.axhline(1, color=BLACK, linewidth=0.9)
-    for look, (name, value) in zip(LOOKS, values.items(), strict=False):
-        array = numbers(value).astype(np.float64)
+    lines = []
+    for k, (name, value) in enumerate(values.items()):
+        array = numbers("singular_value_plot", name, value)
         if array.ndim not in (1, 2) or not array.size:
             raise ValueError(f"singular_value_plot: expected {name} (T,) or (T, B), got {array.shape}")
         back = array.reshape(len(array), -1)[::-1]
-        back = np.where(back > 0, back, np.nan)
-        steps = range(len(back))
+        steps = np.arange(len(back))
         if back.shape[1] > 1:
-            axes.fill_between(steps, back.min(1), back.max(1), color=look["color"], alpha=0.18, linewidth=0)
-        curve(axes, steps, list(np.median(back, 1)), name, **look)
-    axes.set(
-        yscale="log",
-        xlabel="steps back in time, T - t",
-        ylabel=r"largest singular value of $\partial s_T/\partial s_t$",
-    )
-    return _finished(figure, axes, title, file)
+            shown = np.where(np.isfinite(back) & (back > 0), back, np.nan)
+            axes.fill_between(steps, shown.min(1), shown.max(1), color=LOOKS[k]["color"], alpha=0.18, linewidth=0)
+        median = np.where(np.isfinite(back).all(1), np.median(back, 1), np.nan)
+        lines += _on_a_log_scale(axes, k, name, steps, median)
+    axes.set(xlabel="steps back in time, T - t", ylabel=r"largest singular value of $\partial s_T/\partial s_t$")
+    legend(axes, lines)
+    head(figure, title)
+    return save_figure(figure, file)
 
 
 def schedule_plot(
@@ -130,6 +149,7 @@ def schedule_plot(
         The path.
     Raises:
         ImportError: without matplotlib, naming the extra that brings it.
+        TypeError: for what is no dictionary of functions.
         ValueError: for no step, no curve or more than can be told apart, or an unknown suffix.
         FileNotFoundError: where the folder does not exist.
 
@@ -142,16 +162,25 @@ def schedule_plot(
     True
     """
     file = checked_path("schedule_plot", path)
-    _check_count("schedule_plot", schedules)
+    checked_names("schedule_plot", schedules, len(LOOKS), CURVES)
     if steps < 1:
         raise ValueError(f"schedule_plot: steps is at least 1, got {steps}")
+    for name, schedule in schedules.items():
+        if not callable(schedule):
+            raise TypeError(
+                f"schedule_plot: expected {name} to be a function of the step, got {type(schedule).__name__}"
+            )
     at = np.unique(np.linspace(0, steps - 1, 1000).astype(int)).tolist()
     figure, (axes,) = panels(1, width=7, height=4.2)
-    for look, (name, schedule) in zip(LOOKS, schedules.items(), strict=False):
+    lines = [
         curve(axes, at, [schedule(step) for step in at], name, **look)
+        for look, (name, schedule) in zip(LOOKS, schedules.items(), strict=False)
+    ]
     axes.set(xlabel="training step", ylabel="learning rate")
     axes.set_ylim(bottom=0)
-    return _finished(figure, axes, title, file)
+    legend(axes, lines)
+    head(figure, title)
+    return save_figure(figure, file)
 
 
 def parameter_histogram(
@@ -160,12 +189,14 @@ def parameter_histogram(
     """Draw how the values of each parameter are spread, with their mean and standard deviation.
 
     Args:
-        parameters: {name: a tensor of any shape}, such as `dict(model.named_parameters())`, or their gradients.
+        parameters: {name: a tensor of any shape}, such as `dict(model.named_parameters())`, or their gradients; at most
+            48.
         path: a file ending in .png, .svg or .pdf.
     Returns:
         The path.
     Raises:
         ImportError: without matplotlib, naming the extra that brings it.
+        TypeError: for what is no dictionary of numbers; a gradient that is None has none.
         ValueError: for no parameter or too many for one picture, an empty one, or an unknown suffix.
         FileNotFoundError: where the folder does not exist.
 
@@ -177,46 +208,54 @@ def parameter_histogram(
     True
     """
     file = checked_path("parameter_histogram", path)
-    if not 1 <= len(parameters) <= MOST_PARAMETERS:
-        raise ValueError(
-            f"parameter_histogram: expected 1 to {MOST_PARAMETERS} parameters, got {len(parameters)}: choose some"
-        )
+    checked_names("parameter_histogram", parameters, MOST_PARAMETERS, "parameters")
     across = min(4, len(parameters))
-    figure, axes = panels(across, -(-len(parameters) // across), width=3.2, height=2.3)
+    figure, axes = panels(across, -(-len(parameters) // across), width=3.2, height=2.4)
     for each in axes[len(parameters) :]:
         each.remove()
     for k, (each, (name, parameter)) in enumerate(zip(axes, parameters.items(), strict=False)):
-        values = numbers(parameter).astype(np.float64).ravel()
-        finite = values[np.isfinite(values)]
+        values = numbers("parameter_histogram", name, parameter)
         if not values.size:
-            raise ValueError(f"parameter_histogram: {name} has no values, its shape is {numbers(parameter).shape}")
-        each.hist(finite, bins=min(40, max(5, int(finite.size**0.5))), color=BLUE, edgecolor="white", linewidth=0.3)
-        shape = " × ".join(map(str, numbers(parameter).shape))
+            raise ValueError(f"parameter_histogram: {name} has no values, its shape is {values.shape}")
+        finite = values[np.isfinite(values)]
+        each.hist(finite, bins=_edges(finite), color=BLUE, edgecolor="white", linewidth=0.3)
         each.yaxis.get_major_locator().set_params(integer=True)
-        each.set_title(f"{name}  ({shape})" if shape else name, fontsize=9)
+        each.set_title(_heading(name, values.shape), fontsize=9, parse_math=False)
         notes = [f"mean {finite.mean():.2g}", f"std {finite.std():.2g}"] if finite.size else []
         notes += [f"{values.size - finite.size} not finite"] if finite.size < values.size else []
         each.set_xlabel("value: " + ", ".join(notes), fontsize=9)
         if k % across == 0:
             each.set_ylabel("number of values")
-    if title:
-        figure.suptitle(title)
+    head(figure, title)
     return save_figure(figure, file)
 
 
-def _check_count(what: str, curves: Mapping[str, Any]) -> None:
-    if not 1 <= len(curves) <= len(LOOKS):
-        raise ValueError(f"{what}: expected 1 to {len(LOOKS)} curves, which can be told apart, got {len(curves)}")
+def _on_a_log_scale(axes: Any, k: int, name: str, x: np.ndarray, y: np.ndarray) -> list[Any]:
+    """The k-th curve, without what has no place on a log scale, and marks above it where it is not finite."""
+    if (y > 0).any():  # else there is no power of ten to write
+        axes.set_yscale("log")
+    lines = [curve(axes, x.tolist(), np.where(np.isfinite(y) & (y > 0), y, np.nan).tolist(), name, **LOOKS[k])]
+    broken = x[~np.isfinite(y)]
+    if len(broken):
+        axes.margins(y=0.25)
+        above = np.full(len(broken), 0.97 - 0.03 * k)  # of the height: no two curves' marks on each other
+        style = LOOKS[k] | {"linestyle": "none", "markersize": 5, "clip_on": False}
+        label = f"{name}: not finite"
+        lines += axes.plot(broken, above, label=label, transform=axes.get_xaxis_transform(), **style)
+    return lines
 
 
-def _time_axis(axes: Any, T: int) -> None:
-    axes.set_xlim(0.5, T + 0.5)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+def _edges(values: np.ndarray) -> np.ndarray:
+    """The edges of a histogram's bars; what is all but one value stands in the middle."""
+    low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
+    if high - low <= 1e-9 * max(abs(low), abs(high)) + 1e-300:
+        low, high = low - (abs(low) / 2 or 0.5), high + (abs(high) / 2 or 0.5)
+    return np.linspace(low, high, 1 + min(40, max(5, int(values.size**0.5))))
 
 
-def _finished(figure: Any, axes: Any, title: str | None, file: Path) -> Path:
-    """The legend above all curves, and the title above that."""
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
-    if title:
-        figure.suptitle(title)
-    return save_figure(figure, file)
+def _heading(name: str, shape: tuple[int, ...]) -> str:
+    """A parameter's name, of which the end says most, and its shape; on two lines where they are long."""
+    called = names.clean(name, 10_000)
+    called = called if len(called) <= 40 else "…" + called[-39:]
+    size = f"({' × '.join(map(str, shape))})" if shape else ""
+    return f"{called}{'  ' if len(called) + len(size) < 38 else chr(10)}{size}".rstrip()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import io
 import math
 import re
 import warnings
@@ -310,6 +309,8 @@ def _paint(drawn: Scene, figure: Any, form: str) -> bytes:
     from matplotlib.path import Path
     from matplotlib.textpath import TextPath, text_to_path
 
+    from .plots import figure_bytes
+
     figure.set_layout_engine("none")
     figure.set_size_inches(drawn.width / 72, drawn.height / 72)
     axes = figure.add_axes((0, 0, 1, 1))
@@ -357,8 +358,4 @@ def _paint(drawn: Scene, figure: Any, form: str) -> bytes:
         for group in drawn.groups:
             for item in group.items:
                 (shape if isinstance(item, Shape) else words)(item)  # type: ignore[arg-type]
-        out = io.BytesIO()
-        # No date and no version inside: the same picture is the same file.
-        metadata = {"Software": None} if form == "png" else {"CreationDate": None, "Producer": None, "Creator": None}
-        figure.savefig(out, format=form, dpi=144, facecolor="white", metadata=metadata)
-    return out.getvalue()
+        return figure_bytes(figure, form, 144)

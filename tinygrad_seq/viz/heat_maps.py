@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ..core.equations import unicode
-from .plots import BOTH_SIDES, checked_path, heat_map, new_figure, numbers, save_figure
+from . import names
+from .plots import both_sides, checked_names, checked_path, head, heat_map, new_figure, numbers, save_figure, visible
 
 ACROSS = 4  # heads side by side
 LONGEST = 200  # characters that one can read below a picture
+MOST_GATES = 12  # below each other
+MOST_UNITS = 500  # of a gate: more than one to a row of pixels
 
 
 def attention_plot(
@@ -35,7 +37,8 @@ def attention_plot(
         The path.
     Raises:
         ImportError: without matplotlib, naming the extra that brings it.
-        ValueError: where the shape and the tokens do not fit, the weights are none, or the suffix is not known.
+        TypeError: where the weights are no numbers.
+        ValueError: where the shape and the tokens do not fit, a weight is not from 0 to 1, or the suffix is not known.
         FileNotFoundError: where the folder does not exist.
 
     >>> import tempfile
@@ -51,22 +54,22 @@ def attention_plot(
     True
     """
     file = checked_path("attention_plot", path)
-    heads = _heads(numbers(alpha), rows, columns)
+    heads = _heads(numbers("attention_plot", "alpha", alpha), rows, columns)
     across = min(len(heads), ACROSS)
     down = -(-len(heads) // across)
-    token, most = (0.2, 60) if len(heads) == 1 else (0.15, 30)  # inches of a label, labels on an axis
+    token, most, size = (0.2, 60, 8) if len(heads) == 1 else (0.115, 48, 7)  # inches of a label, their number, points
     width, height = (max(1.6, token * min(most, len(labels))) for labels in (columns, rows))
-    margin = 0.08 * max(map(len, (*rows, *columns))) + 0.5
+    margin = 0.08 * max(len(visible(token)) for token in (*rows, *columns)) + 0.5
     figure = new_figure(across * width + margin + 0.9, down * (height + 0.3) + margin)
     for k, weights in enumerate(heads):
         axes = figure.add_subplot(down, across, k + 1)
-        image = heat_map(axes, weights, rows, columns, f"head {k + 1}" if len(heads) > 1 else "", most=most)
+        name = f"head {k + 1}" if len(heads) > 1 else ""
+        image = heat_map(axes, weights, rows, columns, name, most=most, size=size)
         axes.tick_params(labelleft=k % across == 0, labelbottom=k + across >= len(heads))
     figure.supxlabel("keys: what is looked at", fontsize=10)
     figure.supylabel("queries: who looks", fontsize=10)
     figure.colorbar(image, ax=figure.axes, label="attention weight α", aspect=30)
-    if title:
-        figure.suptitle(title)
+    head(figure, title)
     return save_figure(figure, file)
 
 
@@ -102,17 +105,19 @@ def gate_plot(
     """Draw gates, or states, over a text: a column for each character, a row for each unit, a matrix for each symbol.
 
     What lies between 0 and 1, as gates do, is dark where it is large; what has negative values, as states do, is
-    purple above 0 and orange below.
+    purple and dark above 0, orange and light below.
 
     Args:
-        gates: {symbol: (T, H) numbers}, or (1, T, H), as `ts.record()` gives them for one text. "f_t" is shown as fₜ.
+        gates: {symbol: (T, H) numbers}, or (1, T, H), as `ts.record()` gives them for one text; at most 12 symbols of
+            at most 500 units. "f_t" is shown as fₜ.
         path: a file ending in .png, .svg or .pdf.
         text: the T characters, or tokens; at most 200.
     Returns:
         The path.
     Raises:
         ImportError: without matplotlib, naming the extra that brings it.
-        ValueError: where shape and text do not fit, there is nothing to draw, or the suffix is not known.
+        TypeError: for what is no dictionary of numbers.
+        ValueError: where shape and text do not fit, there is nothing or too much to draw, or the suffix is not known.
         FileNotFoundError: where the folder does not exist.
 
     >>> import tempfile
@@ -126,28 +131,26 @@ def gate_plot(
     True
     """
     file = checked_path("gate_plot", path)
-    if not gates or not len(text):
-        raise ValueError(f"gate_plot: expected at least one gate and one character, got {len(gates)} and {len(text)}")
-    if len(text) > LONGEST:
-        raise ValueError(f"gate_plot: {len(text)} characters are too many to read, at most {LONGEST}: draw a part")
-    values = {name: _over_text(name, numbers(gate), len(text)) for name, gate in gates.items()}
-    heights = [min(3.5, max(1.2, 0.14 * gate.shape[1])) for gate in values.values()]
-    figure = new_figure(max(5.0, 0.14 * len(text) + 1.6), sum(heights) + 0.55 * len(heights) + 0.6)
+    checked_names("gate_plot", gates, MOST_GATES, "gates, one below the other")
+    if not 1 <= len(text) <= LONGEST:
+        raise ValueError(f"gate_plot: expected a text of 1 to {LONGEST} characters, got {len(text)}: draw a part")
+    values = {name: _over_text(name, numbers("gate_plot", name, gate), len(text)) for name, gate in gates.items()}
+    heights = [min(2.2, max(1.2, 0.1 * gate.shape[1])) for gate in values.values()]
+    figure = new_figure(max(5.0, 0.12 * len(text) + 1.6), sum(heights) + 0.55 * len(heights) + 0.6)
     grid = figure.add_gridspec(len(values), 1, height_ratios=heights)
     for row, (name, gate) in enumerate(values.items()):
         axes = figure.add_subplot(grid[row])
         signed = float(gate.min()) < 0
-        largest = max(1.0, float(np.abs(gate).max()))
-        colours = {"cmap": BOTH_SIDES, "vmin": -largest} if signed else {}
-        image = heat_map(axes, gate.T, (), text, unicode(name), most=LONGEST, vmax=largest, **colours)
+        largest = float(np.abs(gate).max()) if signed else max(1.0, float(gate.max()))
+        colours = {"cmap": both_sides(), "vmin": -largest} if signed else {}
+        image = heat_map(axes, gate.T, (), text, names.pretty(str(name)), most=LONGEST, vmax=largest, **colours)
         units = np.unique(np.linspace(0, gate.shape[1] - 1, 4).astype(int)).tolist()
         axes.set_yticks(units, [str(unit) for unit in units], fontsize=8)
         axes.set_ylabel("unit")
         axes.tick_params(labelbottom=row == len(values) - 1)
         figure.colorbar(image, ax=axes, pad=0.01, aspect=12)
-    axes.set_xlabel("time step: the character that is read")
-    if title:
-        figure.suptitle(title)
+    axes.set_xlabel("time step: what is read")
+    head(figure, title)
     return save_figure(figure, file)
 
 
@@ -160,6 +163,10 @@ def _over_text(name: str, gate: np.ndarray, T: int) -> np.ndarray:
         batch = f": take one text, {name}[0]" if gate.ndim == 3 else ""
         raise ValueError(
             f"gate_plot: expected {name} (T, H) or (1, T, H) with T = {T}, one for each character, got {shape}{batch}"
+        )
+    if gate.shape[1] > MOST_UNITS:
+        raise ValueError(
+            f"gate_plot: {name} has {gate.shape[1]} units, of which at most {MOST_UNITS} can be seen: draw a part"
         )
     if not np.isfinite(gate).all():
         raise ValueError(f"gate_plot: {name} has values that are not finite")

@@ -34,9 +34,10 @@ def clean(text: Any, longest: int = LONGEST) -> str:
 def pretty(name: str) -> str:
     """A name with subscripts, where it is a symbol: x_t and h_{t-1} are, loss_total is not.
 
-    >>> pretty("x_t"), pretty("h_{t-1}"), pretty("loss_total")
-    ('xₜ', 'hₜ₋₁', 'loss_total')
+    >>> pretty("x_t"), pretty("h_{t-1}"), pretty("c_tilde_t"), pretty("loss_total")
+    ('xₜ', 'hₜ₋₁', 'c̃ₜ', 'loss_total')
     """
+    name = re.sub(r"^([^\W_])_tilde(?=_)", r"\\tilde{\1}", name)  # as Python spells it
     # Only where Unicode has the subscript, for all of a family: W_i next to W_f would look odd with and without one.
     symbol = re.fullmatch(r"(\\tilde\{\w\}|\w)_([t\d]|\{[t\d+-]*\})", name)
     return clean(unicode(name) if symbol else name)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import io
 import math
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..core import Tensor
+from . import names
 from .value import write
 
 # Okabe and Ito, 2008: told apart by colour-blind eyes.
 BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7",
 )  # fmt: skip
+LONGEST = 24  # characters of what stands on an axis
 # One for each curve of a plot. In print, without colour, the marker and the line tell them apart.
 LOOKS: tuple[dict[str, Any], ...] = (
     {"color": BLUE, "marker": "o", "linestyle": "-"},
@@ -28,8 +32,6 @@ LOOKS: tuple[dict[str, Any], ...] = (
     {"color": BLACK, "marker": "x", "linestyle": (0, (1, 3))},
     {"color": SKY, "marker": "P", "linestyle": (0, (8, 3))},
 )
-# Around 0: orange below, purple above, white at 0.
-BOTH_SIDES = "PuOr"
 
 
 def loss_curve(
@@ -68,21 +70,22 @@ def loss_curve(
         raise ValueError("loss_curve: expected at least one loss, got none")
     figure = new_figure(8, 5)
     axes = figure.add_subplot()
-    _curves(axes, training, validation)
+    curves = _curves(axes, training, validation)
     last = max(step for step, _ in (*training, *validation))
     axes.set_xlim(0, last * 1.02)
-    _baselines(axes, baselines)
-    axes.set_ylim(*_limits([loss for _, loss in training], [loss for _, loss in validation], baselines.values()))
+    low, high = _limits([loss for _, loss in training], [loss for _, loss in validation], baselines.values())
+    axes.set_ylim(low, high)
+    _baselines(axes, baselines, (high - low) / 24)
     axes.set_xlabel("training step")
-    axes.set_ylabel(f"loss (nats per {unit})")
+    unit = names.clean(unit, LONGEST)
+    axes.set_ylabel(f"loss (nats per {unit})", parse_math=False)
     bits = axes.secondary_yaxis("right", functions=(lambda nats: nats / math.log(2), lambda b: b * math.log(2)))
-    bits.set_ylabel(f"bits per {unit}")
-    if title:
-        figure.suptitle(title)
+    bits.set_ylabel(f"bits per {unit}", parse_math=False)
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)  # no curve runs there
     axes.spines["top"].set_visible(False)
+    legend(axes, curves)
+    head(figure, title)
     return save_figure(figure, file)
 
 
@@ -100,33 +103,43 @@ def smoothed(losses: Sequence[float], span: int) -> np.ndarray:
     return np.where(n > 0, (sums[last] - sums[first]) / np.maximum(n, 1), np.nan)
 
 
-def _curves(axes: Any, training: Sequence[tuple[int, float]], validation: Sequence[tuple[int, float]]) -> None:
+def _curves(axes: Any, training: Sequence[tuple[int, float]], validation: Sequence[tuple[int, float]]) -> list[Any]:
+    lines = []
     if len(training):
         steps, losses = zip(*training, strict=True)
-        axes.plot(steps, losses, color=SKY, linewidth=0.8, alpha=0.6, label="training, each batch")
+        lines += axes.plot(steps, losses, color=SKY, linewidth=0.8, alpha=0.6, label="training, each batch")
         if len(losses) > 2:
             middle = smoothed(losses, max(2, len(losses) // 30))
-            axes.plot(steps, middle, color=BLUE, linewidth=1.8, label="training, smoothed")
+            lines += axes.plot(steps, middle, color=BLUE, linewidth=1.8, label="training, smoothed")
     if len(validation):
         steps, losses = zip(*validation, strict=True)
-        axes.plot(steps, losses, color=RED, linewidth=1.8, marker="o", markersize=5, label="validation")
+        lines += axes.plot(steps, losses, color=RED, linewidth=1.8, marker="o", markersize=5, label="validation")
+    return lines
 
 
-def _baselines(axes: Any, baselines: Mapping[str, float]) -> None:
+def _baselines(axes: Any, baselines: Mapping[str, float], room: float) -> None:
+    """Lines across, and their names on them, where no other name stands: each needs so much room, in nats."""
     styles = ["--", "-.", ":", (0, (5, 1, 1, 1, 1, 1))]
+    taken: list[tuple[int, float]] = []
     for k, (name, loss) in enumerate(baselines.items()):
         axes.axhline(loss, color="#444444", linewidth=1.1, linestyle=styles[k % len(styles)], zorder=1)
+        under = any(0 < other - loss < room for other in baselines.values())
+        middle = loss + room / 2 * (-1 if under else 1)
+        column = next(n for n in count() if all(n != other or abs(middle - at) >= room for other, at in taken))
+        taken.append((column, middle))
         axes.annotate(
-            f"{name}: {loss:.3f}",
-            (0.99, loss),
+            f"{names.clean(name, LONGEST)}: {loss:.3f}",
+            (0.99 - 0.3 * column, loss),
             xycoords=("axes fraction", "data"),
-            xytext=(0, 3),
+            xytext=(0, -3 if under else 3),
             textcoords="offset points",
             fontsize=9,
             color="#222222",
             ha="right",
+            va="top" if under else "bottom",
             zorder=5,
             bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8},
+            parse_math=False,
         )
 
 
@@ -155,9 +168,52 @@ def checked_path(what: str, path: str | os.PathLike[str]) -> Path:
     return file
 
 
-def numbers(x: Any) -> np.ndarray:
-    """The values of a tensor, an array or a list, on the host."""
-    return np.asarray(x.detach().numpy() if isinstance(x, Tensor) else x)
+def checked_names(what: str, values: Any, most: int, things: str) -> None:
+    """That there is a dictionary of what is to be drawn, and that it has a place in one picture."""
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{what}: expected a dictionary, {{name: values}}, got {type(values).__name__}")
+    if not 1 <= len(values) <= most:
+        raise ValueError(f"{what}: expected 1 to {most} {things}, got {len(values)}: choose some")
+
+
+def numbers(what: str, name: str, x: Any) -> np.ndarray:
+    """The values of a tensor, an array or a list, on the host.
+
+    Raises:
+        TypeError: for what has none.
+    """
+    try:
+        array = np.asarray(x.detach().numpy() if isinstance(x, Tensor) else x)
+        if array.dtype.kind in "biuf":
+            return array.astype(np.float64)
+        came = "no numbers" if array.dtype.kind == "O" else f"values of {array.dtype}"
+    except (TypeError, ValueError) as error:  # a list of lists of several lengths
+        came = str(error)
+    came = "None: leave out what has no gradient" if x is None else came
+    raise TypeError(f"{what}: expected {name} to be a tensor, an array or a list of numbers, got {came}")
+
+
+def printable(text: object) -> str:
+    r"""Text as every format can hold it: what has no sign of its own shows as Python writes it.
+
+    >>> print(printable("a\tb\x07"))
+    a b\x07
+    """
+    return "".join(
+        c if c.isprintable() or c == "\n" else " " if c.isspace() else c.encode("unicode_escape").decode()
+        for c in str(text)
+    )
+
+
+def visible(token: object) -> str:
+    r"""A token as an axis shows it: on one line, and no character is invisible.
+
+    >>> print(visible("a b\n\x00"))
+    a␣b⏎\x00
+    """
+    signs = {" ": "␣", "\n": "⏎", "\t": "⇥"}
+    shown = "".join(signs.get(c) or (c if c.isprintable() else c.encode("unicode_escape").decode()) for c in str(token))
+    return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -187,10 +243,30 @@ def panels(columns: int, rows: int = 1, *, width: float = 4.6, height: float = 3
     return figure, axes
 
 
-def curve(axes: Any, x: Sequence[float], y: Sequence[float | None], label: str, **style: Any) -> None:
+def curve(axes: Any, x: Sequence[float], y: Sequence[float | None], label: str, **style: Any) -> Any:
     """A line with some ten markers; gaps where y is None."""
     values = [math.nan if each is None else each for each in y]
-    axes.plot(x, values, label=label, markersize=5, markevery=max(1, len(x) // 10), linewidth=1.6, **style)
+    (line,) = axes.plot(x, values, label=label, markersize=5, markevery=max(1, len(x) // 10), linewidth=1.6, **style)
+    return line
+
+
+def legend(axes: Any, lines: Sequence[Any]) -> None:
+    """The labels of lines above all curves, as they are: a $ is no formula, and a _ at the beginning hides none."""
+    labels = [names.clean(line.get_label()) for line in lines]
+    across = max(1, min(3, 90 // (max(map(len, labels)) + 8)))
+    box = axes.legend(
+        lines, ["…"] * len(lines), loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=across, frameon=False
+    )
+    for text, label in zip(box.get_texts(), labels, strict=True):
+        text.set(text=label, parse_math=False)
+
+
+def head(figure: Any, title: str | None) -> None:
+    """What stands above everything, if anything, on as many lines as it needs."""
+    if title:
+        across = int(figure.get_figwidth() / 0.1)  # characters
+        lines = [textwrap.fill(line, across) for line in printable(title).split("\n")]
+        figure.suptitle("\n".join(lines), parse_math=False)
 
 
 def shades() -> Any:
@@ -199,9 +275,23 @@ def shades() -> Any:
     It is matplotlib's Blues, passed through at another speed.
     """
     from matplotlib import colormaps
+
+    return _evenly(colormaps["Blues"](np.linspace(0, 1, 256))[:, :3])
+
+
+def both_sides() -> Any:
+    """A colour map for values around 0: orange and light below, grey at 0, purple and dark above.
+
+    A map that is white at 0 and dark on both sides loses the sign in print.
+    """
+    stops = np.array([[1.0, 0.8, 0.1], [0.5, 0.5, 0.5], [0.3, 0.0, 0.55]])
+    return _evenly(np.stack([np.interp(np.linspace(0, 2, 256), range(3), part) for part in stops.T], 1))
+
+
+def _evenly(colours: np.ndarray) -> Any:
+    """A colour map through these colours, from light to dark, in equal steps of lightness."""
     from matplotlib.colors import ListedColormap
 
-    colours = colormaps["Blues"](np.linspace(0, 1, 256))[:, :3]
     lightness = lightness_of(colours)
     even = np.linspace(lightness[0], lightness[-1], 256)
     return ListedColormap(np.stack([np.interp(-even, -lightness, part) for part in colours.T], 1))
@@ -222,6 +312,7 @@ def heat_map(
     title: str,
     *,
     most: int = 80,
+    size: float = 8,
     **colours: Any,
 ) -> Any:
     """A matrix, dark where it is large, with a label for each row and each column: the image, for a colour bar.
@@ -230,32 +321,37 @@ def heat_map(
         values: (rows, columns), from 0 to 1 where `colours` does not say otherwise.
         rows, columns: texts; a space shows as ␣, a line break as ⏎.
         most: how many labels an axis has room for; of more, every second, third … is written.
+        size: of the labels, in points.
         colours: vmin, vmax and cmap, matplotlib's.
     """
     image = axes.imshow(values, aspect="auto", **{"cmap": shades(), "vmin": 0, "vmax": 1, **colours})
     axes.grid(False)
     axes.tick_params(length=0)
-    long = max((len(each) for each in columns), default=0) > 1
-    for set_ticks, labels in ((axes.set_xticks, columns), (axes.set_yticks, rows)):
-        at = range(0, len(labels), max(1, -(-len(labels) // most)))
-        set_ticks(at, [visible(labels[k]) for k in at], fontsize=8)
-    if long:
+    below, beside = ([visible(label) for label in labels] for labels in (columns, rows))
+    for set_ticks, labels in ((axes.set_xticks, below), (axes.set_yticks, beside)):
+        every = max(1, -(-len(labels) // most))
+        set_ticks(range(0, len(labels), every), labels[::every], fontsize=size, parse_math=False)
+    if max(map(len, below), default=0) > 1:
         axes.tick_params(axis="x", rotation=90)
     else:  # letters stand on one line
         axes.tick_params(axis="x", pad=11)
         for label in axes.get_xticklabels():
             label.set_va("baseline")
-    axes.set_title(title, fontsize=11)
+    axes.set_title(printable(title), fontsize=11, parse_math=False)
     return image
-
-
-def visible(text: str) -> str:
-    """A token as an axis shows it: no character is invisible, and none is read as a formula."""
-    return text.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥").replace("$", r"\$")
 
 
 def save_figure(figure: Any, path: Path) -> Path:
     """Write a figure whole or not at all, in the format of the suffix."""
+    return write(path, figure_bytes(figure, path.suffix[1:], 150))
+
+
+def figure_bytes(figure: Any, form: str, dpi: float) -> bytes:
+    """A figure as a file's bytes: the same ones each time, with no date, no version and no random name inside."""
+    from matplotlib import rc_context
+
+    empty = {"png": ["Software"], "svg": ["Date", "Creator"], "pdf": ["CreationDate", "Producer", "Creator"]}
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix[1:], dpi=150)
-    return write(path, buffer.getvalue())
+    with rc_context({"svg.hashsalt": "tinygrad_seq"}):
+        figure.savefig(buffer, format=form, dpi=dpi, facecolor="white", metadata=dict.fromkeys(empty[form]))
+    return buffer.getvalue()
