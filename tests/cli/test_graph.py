@@ -10,10 +10,8 @@ from typer.testing import CliRunner, Result
 import tinygrad_seq as ts
 from tinygrad_seq import models
 from tinygrad_seq.cli import app
-from tinygrad_seq.cli.graph import MODELS, draw
+from tinygrad_seq.cli.graph import MODELS, NOT_DRAWN, draw
 from viz.renderers import needs_dot
-
-PARTS_OF_BERT = {"MaskedLMHead", "NextSentenceHead"}  # drawn in BERTForPreTraining
 
 MINE = """\
 import tinygrad_seq as ts
@@ -46,10 +44,23 @@ layer = ts.nn.Linear(2, 2)
 """
 
 
+BROKEN = {
+    "broken": "x = 1\n\nprint(1 / 0)\n",
+    "attribute": "import math\nmath.nix\n",
+    "inner": "\nimport not_there_at_all\n",
+    "inside": "import inside.other\n",
+    "grammar": "x = 1\ndef f(:\n",
+    "outer": "x = 1\n\nimport grammar\n",
+    "leaving": "import sys\nsys.exit(3)\n",
+    "numeric": "import numpy as np\ndef f():\n    return np.stack([])\ndef g():\n    raise SystemExit('enough')\n",
+}
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "users_own.py").write_text(MINE, encoding="utf-8")
-    (tmp_path / "broken.py").write_text("x = 1\n\nprint(1 / 0)\n", encoding="utf-8")
+    for name, text in BROKEN.items():
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend("")
     return tmp_path
@@ -60,11 +71,11 @@ def run(*arguments: object) -> Result:
 
 
 def test_every_model_has_a_picture() -> None:
-    public = {name for name in models.__all__ if issubclass(getattr(models, name), ts.nn.Module)}
-    assert set(MODELS) == public - PARTS_OF_BERT
-    assert {"MaskedLMHead", "NextSentenceHead"} <= {
-        part.label.rpartition(": ")[2] for part in draw("BERTForPreTraining").parts
-    }
+    public = {name for name in models.__all__ if not name.endswith("Config")}
+    assert MODELS.keys() | NOT_DRAWN.keys() == public and not MODELS.keys() & NOT_DRAWN.keys()
+    parts = {part.label.rpartition(": ")[2] for part in draw("BERTForPreTraining").parts}
+    assert {name for name, why in NOT_DRAWN.items() if "part of BERTForPreTraining" in why} <= parts
+    assert not issubclass(models.NGram, ts.nn.Module)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -104,12 +115,16 @@ def test_time_as_a_grid() -> None:
 
 @needs_dot
 @pytest.mark.parametrize(
-    ("suffix", "start"), [("svg", b"<svg"), ("dot", b"digraph"), ("json", b"{"), ("txt", b"Tagger")]
+    ("suffix", "start"),
+    [("svg", b"<svg"), ("png", b"\x89PNG"), ("pdf", b"%PDF"), ("dot", b"digraph"), ("json", b"{"), ("txt", None)],
 )
-def test_files(suffix: str, start: bytes, tmp_path: Path) -> None:
-    result = run("tagger", "-o", tmp_path / f"x.{suffix}")
+@pytest.mark.parametrize("name", MODELS)
+def test_files_of_every_model(name: str, suffix: str, start: bytes | None, tmp_path: Path) -> None:
+    if suffix in ("png", "pdf"):
+        pytest.importorskip("matplotlib")
+    result = run(name, "-o", tmp_path / f"x.{suffix}")
     assert result.exit_code == 0 and result.stdout.replace("\n", "") == str(tmp_path / f"x.{suffix}")
-    assert (tmp_path / f"x.{suffix}").read_bytes().startswith(start)
+    assert (tmp_path / f"x.{suffix}").read_bytes().startswith(name.encode() if start is None else start)
 
 
 def test_a_function_of_ones_own(folder: Path) -> None:
@@ -135,6 +150,15 @@ def test_a_function_of_ones_own(folder: Path) -> None:
         (["users_own:number"], r"users_own:number: graph: expected a Tensor or a list of them, got int"),
         (["users_own:plain"], r"users_own:plain: graph: this tensor has no graph"),
         (["users_own:wrong"], r"users_own:wrong: ValueError: MatMul .* \(users_own\.py, line 16\)"),
+        (["attribute:f"], r"attribute cannot be imported: AttributeError: .*'nix' \(attribute\.py, line 2\)"),
+        (["inner:f"], r"cannot be imported: ModuleNotFoundError: .*'not_there_at_all' \(inner\.py, line 2\)"),
+        (["inside:f"], r"cannot be imported: ModuleNotFoundError: .*'inside\.other'.* \(inside\.py, line 1\)"),
+        (["grammar:f"], r"grammar cannot be imported: SyntaxError: invalid syntax \(grammar\.py, line 2\)"),
+        (["outer:f"], r"outer cannot be imported: SyntaxError: invalid syntax \(grammar\.py, line 2\)"),
+        (["leaving:f"], r"leaving cannot be imported: SystemExit: 3 \(leaving\.py, line 2\)"),
+        (["numeric:f"], r"numeric:f: ValueError: need at least one array to stack \(numeric\.py, line 3\)"),
+        (["numeric:g"], r"numeric:g: SystemExit: enough \(numeric\.py, line 5\)"),
+        (["ngram"], r"NGram is a table of counts: it has no graph"),
         (["broken:f"], r"broken cannot be imported: ZeroDivisionError: division by zero \(broken\.py, line 3\)"),
     ],
 )

@@ -4,6 +4,7 @@ import builtins
 import importlib
 import inspect
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,13 @@ from ..viz.names import plain
 TOKENS = np.array([[4, 1, 6, 2], [3, 5, 0, 0]])
 LENGTHS = np.array([4, 2])
 TARGET = np.array([[1, 3], [1, 6]])
+# Where code is that no user of this command wrote.
+_OTHERS = (
+    "<frozen",
+    str(Path(__file__).parents[1]),
+    str(Path(models.__file__).parent),
+    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+)
 
 
 def _attention_decoder() -> Any:
@@ -102,6 +110,14 @@ MODELS: dict[str, Callable[[], Any]] = {
 }
 
 
+# What is public beside them, and why it has no picture of its own.
+NOT_DRAWN = {
+    "MaskedLMHead": "is drawn as a part of BERTForPreTraining",
+    "NextSentenceHead": "is drawn as a part of BERTForPreTraining",
+    "NGram": "is a table of counts: it has no graph",
+}
+
+
 def draw(name: str, open: Sequence[str] = (), time: bool = False) -> Graph:
     """The picture of a model by its name, or of what a function returns, by `module:function`.
 
@@ -121,6 +137,9 @@ def draw(name: str, open: Sequence[str] = (), time: bool = False) -> Graph:
     else:
         found = {plain(model): model for model in MODELS}
         if plain(name) not in found:
+            elsewhere = {plain(model): model for model in NOT_DRAWN}.get(plain(name))
+            if elsewhere:
+                raise ValueError(f"{elsewhere} {NOT_DRAWN[elsewhere]}")
             raise ValueError(
                 f"no model is called {name!r}; there are {', '.join(MODELS)}; "
                 "a function of your own is given as module:function"
@@ -142,15 +161,17 @@ def _function(name: str) -> Callable[[], Any]:
     if "" not in sys.path:  # as `python -m` has it
         sys.path.insert(0, "")
     try:
-        found = getattr(importlib.import_module(module), function)
+        imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if not error.name or not f"{module}.".startswith(f"{error.name}."):
-            raise
-        raise ValueError(f"{name}: there is no module {module!r} in this folder or installed") from error
+        if error.name and f"{module}.".startswith(f"{error.name}."):
+            raise ValueError(f"{name}: there is no module {module!r} in this folder or installed") from error
+        raise RuntimeError(f"{name}: {module} cannot be imported: {_said(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise RuntimeError(f"{name}: {module} cannot be imported: {_said(error)}") from error
+    try:
+        found = getattr(imported, function)
     except AttributeError as error:
         raise ValueError(f"{name}: module {module!r} has no function {function!r}") from error
-    except Exception as error:
-        raise RuntimeError(f"{name}: {module} cannot be imported: {_said(error)}") from error
     if not callable(found) or isinstance(found, Module):
         raise TypeError(f"{name}: expected a function without arguments, got {type(found).__name__}")
     return found
@@ -172,16 +193,19 @@ def _call(name: str, function: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
     sys.setprofile(watch)
     try:
         value = function()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RuntimeError(f"{name}: {_said(error)}") from error
     finally:
         sys.setprofile(before)
     return value, variables
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     """An error of the user's code, with the last line of that code on the way to it."""
-    own = str(Path(__file__).parents[1])
-    frames = traceback.extract_tb(error.__traceback__)
-    outside = [frame for frame in frames if not frame.filename.startswith((own, "<frozen"))] or frames
-    return f"{type(error).__name__}: {error} ({Path(outside[-1].filename).name}, line {outside[-1].lineno})"
+    if isinstance(error, SyntaxError) and error.filename:
+        what, file, line = error.msg, error.filename, error.lineno
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        outside = [frame for frame in frames if not frame.filename.startswith(_OTHERS)] or frames
+        what, file, line = str(error), outside[-1].filename, outside[-1].lineno
+    return f"{type(error).__name__}: {what} ({Path(file).name}, line {line})"
