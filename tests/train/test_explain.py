@@ -199,6 +199,9 @@ def test_errors() -> None:
         ts.explain_grad(loss, normal(5))
     with pytest.raises(ValueError, match="an operation made"):
         ts.explain_grad(loss, W * 2)
+    s = ts.tensor([1.0], requires_grad=True)
+    with pytest.raises(ValueError, match="the loss is the parameter itself: no operation uses it"):
+        ts.explain_grad(s, s)
     with pytest.raises(ValueError, match=r"does not depend on this parameter of shape \(2,\)"):
         ts.explain_grad(loss, normal(2, grad=True))
     with pytest.raises(ValueError, match="reduce it first"):

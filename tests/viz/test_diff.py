@@ -42,7 +42,7 @@ def test_a_graph_and_itself_have_no_difference() -> None:
             node.label for node in g.nodes
         )  # fmt: skip
         assert list(d.legend.values()) == [
-            f"only in {g.title or name}: nothing" for name in ("the first", "the second")
+            f"only in {' '.join([name, g.title]).strip()}: nothing" for name in ("the first", "the second")
         ]
 
 
@@ -127,6 +127,20 @@ def test_errors() -> None:
     out, _ = ts.nn.RNN(3, 4)(ts.tensor(ones[None]))
     with pytest.raises(ValueError, match="draw both without time=True"):
         ts.graph_diff(ts.graph(out), ts.graph(out, time=True))
+    a, b = ts.graph(x * x, title="A"), ts.graph(x + x, title="B")
+    for first, second in ((ts.graph_diff(a, b), a), (a, ts.graph_diff(a, b)), (ts.graph_diff(a, a), a)):
+        with pytest.raises(ValueError, match="expected two graphs, got the difference of .*A and .*: compare one of"):
+            ts.graph_diff(first, second)
+    with pytest.raises(TypeError, match="expected a text as title, got int"):
+        ts.graph_diff(a, b, title=3)  # type: ignore[arg-type]
+
+
+def test_titles() -> None:
+    x = ts.tensor([1.0], requires_grad=True)
+    a, b = ts.graph(x * x, title="step"), ts.graph(x + x, title="step")
+    assert ts.graph_diff(a, b).legend == {"-": "only in the first step", "+": "only in the second step"}
+    assert ts.graph_diff(a, b).title == "step → step" and ts.graph_diff(a, b, title="two\nlines").title == "two lines"
+    assert ts.graph_diff(a, b, title="").title == ""
 
 
 def test_what_is_too_much_for_one_picture_is_folded_and_says_so() -> None:

@@ -48,6 +48,8 @@ def explain_grad(loss: Tensor, parameter: Tensor) -> Tensor:
             f"explain_grad: expected a parameter, a leaf that requires a gradient, got a tensor of shape "
             f"{parameter.shape} that " + ("requires none" if parameter.place is None else "an operation made")
         )
+    if loss.place is parameter.place:
+        raise ValueError("explain_grad: the loss is the parameter itself: no operation uses it, so there are no parts")
     grad(loss, parameter, retain_graph=True)  # says what is wrong with the graph, if anything is
     with setting(recorder=None):
         parts = _parts([loss], [backend_of(loss.data).xp.ones_like(loss.data)], parameter.place)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from . import names
 from .build import HARDEST, MOST
 from .value import Edge, Graph, Node, Part, fold_to_fit, without_empty_parts
 
@@ -33,8 +34,8 @@ def graph_diff(a: Graph, b: Graph, *, title: str | None = None) -> Graph:
     Returns:
         A Graph, whose nodes, edges and parts say on which `side` they are: "-" only in a, "+" only in b, "=" in both.
     Raises:
-        TypeError: for what is not a Graph.
-        ValueError: for a grid over time.
+        TypeError: for what is not a Graph, or a title that is no text.
+        ValueError: for a grid over time, or a picture of two graphs.
 
     >>> import tinygrad_seq as ts
     >>> x, W = ts.tensor([[1.0, 2.0]]), ts.tensor([[3.0], [4.0]], requires_grad=True)
@@ -56,13 +57,23 @@ def graph_diff(a: Graph, b: Graph, *, title: str | None = None) -> Graph:
             )
         if any(part.kind == "column" for part in given.parts):
             raise ValueError("graph_diff: compares graphs, not grids: draw both without time=True")
+        if given.sides:
+            raise ValueError(
+                f"graph_diff: expected two graphs, got the difference of {given.sides[0]} and {given.sides[1]}: "
+                "compare one of these"
+            )
+    if not isinstance(title, str | None):
+        raise TypeError(f"graph_diff: expected a text as title, got {type(title).__name__}")
     first, second = _Side(a), _Side(b)
     pairs = _match(first, second)
     parts, frames = _frames(a.parts, b.parts)
     union, places = _union(first, second, pairs, frames)
     nodes, edges = _in_order(union, _arrows(first, second, places))
     sides = (a.title or "the first", b.title or "the second")
-    both = Graph(f"{sides[0]} → {sides[1]}" if title is None else title, nodes, edges, parts, sides)
+    heading = f"{sides[0]} → {sides[1]}" if title is None else names.clean(title, 2 * names.LONGEST)
+    if sides[0] == sides[1]:
+        sides = (f"the first {sides[0]}", f"the second {sides[1]}")
+    both = Graph(heading, nodes, edges, parts, sides)
     return fold_to_fit(without_empty_parts(both), MOST, HARDEST)
 
 
@@ -298,8 +309,8 @@ def _union(
 def _both_names(a: Node, b: Node) -> str:
     if a.label == b.label:
         return b.label
-    names = " → ".join(name for name in (_called(a)[0], _called(b)[0]) if name)
-    return " = ".join(text for text in (names, _called(b)[1]) if text)
+    called = " → ".join(name for name in (_called(a)[0], _called(b)[0]) if name)
+    return " = ".join(text for text in (called, _called(b)[1]) if text)
 
 
 def _arrows(a: _Side, b: _Side, places: tuple[dict[int, int], dict[int, int]]) -> list[tuple[int, int, str, str]]:
