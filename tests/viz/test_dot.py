@@ -1,8 +1,12 @@
 """DOT text and SVG: well-formed, whatever labels say; edges last and outside of the frames."""
 
+import json
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -17,7 +21,9 @@ from viz.renderers import AVAILABLE, each_renderer, needs_dot
 
 SVG = "{http://www.w3.org/2000/svg}"
 HARD = ['"', "\\", '\\"', "\\N", "\\l", "a\nb", "<b>", "<<b>>", "&amp;", "&", "{x|y}", "]", ";", "//", "#", "%", "'",
-        "fₜ = σ", "c̃ₜ", "日本", "🙂", "\x00\x07", "\ud800", "]]>", "<!--", "$x^2$", ""]  # fmt: skip
+        "fₜ = σ", "c̃ₜ", "日本", "🙂", "\x00\x07", "\ud800", "]]>", "<!--", "$x^2$", "", "\\n", "\\G", "\\E", "\\T",
+        "\\H", "\\L", "\\r", "&#65;", "&nbsp;", "\r\n", "\t", "\x1b[31m", "\x7f", "\u200b", "\xa0", "\u202e", "שלום",
+        "مرحبا", "é\u0301", "-->", "->", "digraph {", "}", "subgraph x", "/*", "*/", "=", ",", " a  b "]  # fmt: skip
 
 
 def picture(label: str) -> Graph:
@@ -54,6 +60,42 @@ def test_any_label_is_shown_as_it_is(label: str) -> None:
     assert title is not None and words((title.text or "").partition("\nshape")[0]) == words(label).encode(
         "utf-8", "replace"
     ).decode("utf-8")
+
+
+@each_renderer
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(label=labels)
+@example(label="".join(HARD))
+@example(label="x" * 6000)
+@example(label="\n\n a \n\n")
+def test_graphviz_understands_each_label_as_it_is_meant(renderer: render.Renderer, label: str) -> None:
+    """As a box's, an arrow's and a frame's label, and as a title."""
+    text = "".join(c if c.isprintable() or c == "\n" else " " for c in label.encode("utf-8", "replace").decode())
+    meant = [line for line in text.split("\n") if line]  # nothing is drawn for an empty line
+    box = [*(meant if label else [" "]), "(2, 3)"]
+    with patch.object(render, "find", lambda: renderer):
+        if renderer.pure:  # whose JSON counts a backslash twice
+            root = ET.fromstring(render.run(picture(label).dot, "svg"))
+            drawn = [(element.text or "").replace("\xa0", " ") for element in root.iter(f"{SVG}text")]
+            assert Counter(drawn) == Counter([*meant * 3, *box, "end"])
+            return
+        found = json.loads(render.run(picture(label).dot, "json"))
+
+    def said(thing: dict[str, Any]) -> list[str]:
+        return [step["text"] for step in thing.get("_ldraw_", []) if step["op"] == "T"]
+
+    things = {thing["name"]: said(thing) for thing in found["objects"]}
+    assert things == {"n0": box, "n1": ["end"], "cluster_p0": meant}
+    assert said(found) == meant and list(map(said, found["edges"])) == [meant, []]
+
+
+@each_renderer
+@pytest.mark.parametrize("text", ["x" * 100_000, '\\"&' * 20_000, "日🙂" * 20_000])
+def test_a_text_may_be_longer_than_what_graphviz_reads_at_once(renderer: render.Renderer, text: str) -> None:
+    with patch.object(render, "find", lambda: renderer):
+        found = json.loads(render.run(f"digraph {{ a [tooltip={quoted(text)}] }}", "json"))
+    plain = found["objects"][0]["tooltip"].replace("\\\\", "\\")  # as written: \\ is a backslash
+    assert plain.replace("&amp;", "&") == text
 
 
 @pytest.mark.parametrize("label", HARD)

@@ -60,7 +60,9 @@ def quoted(text: str) -> str:
             shown.append({'"': '\\"', "\\": "\\\\", "&": "&amp;"}.get(c, c))
         else:
             shown.append(" ")
-    return f'"{"".join(shown)}"'
+    # Graphviz reads no piece longer than 16,384 bytes; what stands for a character has at most 5.
+    pieces = ["".join(shown[k : k + 3000]) for k in range(0, len(shown), 3000)] or [""]
+    return " + ".join(f'"{piece}"' for piece in pieces)
 
 
 def tooltip(node: Node) -> str:
