@@ -1,5 +1,6 @@
 """Finding Graphviz, and what happens when it fails."""
 
+import ast
 import sys
 import time
 from pathlib import Path
@@ -71,6 +72,52 @@ def test_a_hanging_dot_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
+        ("{child} & sleep 60", "did not finish"),  # it hangs with its child
+        ("{child} & exit 3", "did not finish"),  # it is gone, and its child holds what it wrote into
+        ("{child} < /dev/null > /dev/null 2> /dev/null & exit 3", "failed with status 3"),  # nobody waits for the child
+        ("trap '' TERM INT HUP; {child} & sleep 60", "did not finish"),
+    ],
+)
+def test_what_dot_started_ends_with_it(
+    lines: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "alive"
+    script(tmp_path / "child", f"for k in $(seq 600); do echo >> {log}; sleep 0.02; done")
+    script(tmp_path / "dot", lines.format(child=tmp_path / "child"))
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.setattr(render, "TIMEOUT", 0.5)
+    start = time.perf_counter()
+    with pytest.raises(RenderError, match=message):
+        ONE.svg()
+    assert time.perf_counter() - start < 5
+    before = log.stat().st_size if log.exists() else 0
+    time.sleep(0.3)
+    assert (log.stat().st_size if log.exists() else 0) == before
+
+
+@posix
+def test_an_interrupt_ends_dot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "alive"
+    script(tmp_path / "dot", f"for k in $(seq 600); do echo >> {log}; sleep 0.02; done")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+
+    def interrupt(*_: object) -> None:
+        while not log.exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(render.subprocess.Popen, "communicate", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        ONE.svg()
+    before = log.stat().st_size
+    time.sleep(0.3)
+    assert log.stat().st_size == before
+
+
+@posix
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
         ("echo first >&2; echo 'syntax error' >&2; exit 3", "failed with status 3: syntax error"),
         ("kill -SEGV $$", "failed with status -11"),
         ("exit 0", "failed with status 0"),
@@ -103,6 +150,19 @@ def test_no_shell_sees_a_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(RenderError):
         Graph("$(touch hacked); `id`", ONE.nodes, (), ()).svg()
     assert (tmp_path / "arguments").read_text() == "1:-Tjson0\n"
+
+
+def test_no_part_of_the_package_asks_for_a_shell() -> None:
+    root = Path(ts.__file__).parent
+    asking = {"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"}
+    found = []
+    for file in (*root.rglob("*.py"), *Path(ts.models.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            shell = isinstance(node, ast.keyword) and node.arg == "shell"
+            name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+            if shell or name in asking:
+                found.append(f"{file.name}: {name or 'shell='}")
+    assert not found
 
 
 # -- files

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sysconfig
 from importlib import metadata
@@ -67,26 +69,41 @@ def run(text: str, form: str, timeout: float | None = None, *options: str) -> by
     Raises:
         RenderError: where no Graphviz is found, or it fails, or it takes too long.
     """
-    program = find()
+    program = find().path
     limit = TIMEOUT if timeout is None else timeout
-    command = [program.path, f"-T{form}", *options]
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(
-            command, input=text.encode("utf-8", "replace"), capture_output=True, timeout=limit, check=False
-        )
+        # In a group of its own: what it starts in its turn can be ended with it.
+        with subprocess.Popen(
+            [program, f"-T{form}", *options], stdin=pipe, stdout=pipe, stderr=pipe, process_group=0
+        ) as process:
+            try:
+                out, err = process.communicate(text.encode("utf-8", "replace"), limit)
+            except BaseException:  # an interrupt, too
+                _end(process)
+                raise
     except subprocess.TimeoutExpired as error:
         raise RenderError(
-            f"{program.path} did not finish within {limit:g} s: the picture may be too large for it; save it as .dot, "
+            f"{program} did not finish within {limit:g} s: the picture may be too large for it; save it as .dot, "
             "or draw a part of the graph"
         ) from error
     except OSError as error:
-        raise RenderError(f"{program.path} cannot be run: {error}") from error
-    if done.returncode or not done.stdout:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise RenderError(f"{program} cannot be run: {error}") from error
+    if process.returncode or not out:
+        _end(process)
+        said = err.decode("utf-8", "replace").strip().splitlines()
         raise RenderError(
-            f"{program.path} -T{form} failed with status {done.returncode}" + (f": {said[-1]}" if said else "")
+            f"{program} -T{form} failed with status {process.returncode}" + (f": {said[-1]}" if said else "")
         )
-    return done.stdout
+    return out
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End what still runs of a program, and of what it started where the system knows groups of processes."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing of it runs
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
 
 
 def check() -> None:
