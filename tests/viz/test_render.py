@@ -220,6 +220,24 @@ def test_jupyter_gets_svg_and_text() -> None:
 
 
 @needs_dot
+def test_jupyter_gets_what_it_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    svg, text = "image/svg+xml", "text/plain"
+    for include, exclude, kinds in [
+        ([svg], None, {svg}),
+        ({text}, None, {text}),
+        (None, [svg], {text}),
+        (None, {text}, {svg}),
+        ({svg, text}, {svg}, {text}),
+        (["image/png"], None, set()),
+        (None, None, {svg, text}),
+    ]:
+        assert set(ONE._repr_mimebundle_(include=include, exclude=exclude)) == kinds
+    monkeypatch.setattr(render, "find", lambda: render.Renderer("not-there", False))
+    assert "cannot be run" in ONE._repr_mimebundle_(include=[svg])[text]
+    assert set(ONE._repr_mimebundle_(include=[text])) == {text}
+
+
+@needs_dot
 def test_check_passes_where_everything_is_there() -> None:
     pytest.importorskip("matplotlib")
     viz.check()

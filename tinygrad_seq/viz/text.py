@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
+from rich.cells import cell_len
+
 from . import names
 from .value import Graph, Node, Part, outline
+
+COLUMN = 48  # where shapes stand at the latest, so that they are seen in a terminal of 80
 
 
 def text(graph: Graph) -> str:
@@ -16,8 +22,8 @@ def text(graph: Graph) -> str:
         sources.setdefault(edge.target, []).append(edge.side.strip("=") + numbers[edge.source])
     wide = len(str(len(graph.nodes) - 1))
     rows = [_row(depth, item, numbers, sources, wide) for depth, item in shown]
-    column = min(max((len(left) for left, right in rows if right), default=0), 60)
-    out = [f"{left:<{column}}  {right}".rstrip() for left, right in rows]
+    column = min(max((cell_len(left) for left, right in rows if right), default=0), COLUMN)
+    out = [f"{left}{' ' * (column - cell_len(left))}  {right}".rstrip() for left, right in rows]
     if graph.sides:
         out = [f"{item.side.strip('='):1} {row}" for (_, item), row in zip(shown, out, strict=True)]
     legend = [f"{side} {words}" for side, words in graph.legend.items()]
@@ -29,9 +35,26 @@ def _row(
 ) -> tuple[str, str]:
     if isinstance(item, Part):
         return f"{' ' * wide}  {'  ' * depth}{item.label}", ""
-    made = f" ({', '.join(sources[item.id])})" if item.id in sources else ""
+    made = f" ({', '.join(_runs(sources[item.id]))})" if item.id in sources else ""
     about = names.shape(item.shape) if item.shape is not None else ""
     about += f" {item.dtype}" if item.dtype and item.dtype != "float32" else ""
     kind = item.kind if item.kind in ("parameter", "input") else ""
     words = [word for word in (about, kind, "output" if item.output else "") if word]
     return f"{numbers[item.id]:>{wide}}  {'  ' * depth}{item.label}{made}", "  ".join(words)
+
+
+def _runs(words: list[str]) -> list[str]:
+    """Numbers, of which four and more that follow each other are written by their ends.
+
+    >>> _runs(["3", "4", "5", "6", "9", "+10"])
+    ['3 … 6', '9', '+10']
+    """
+    runs: list[list[str]] = []
+    for word in words:
+        before = runs[-1][-1] if runs else ""
+        number = re.fullmatch(r"([+-]?)(\d+)", before)
+        if number and word == f"{number[1]}{int(number[2]) + 1}":
+            runs[-1].append(word)
+        else:
+            runs.append([word])
+    return [word for run in runs for word in ([f"{run[0]} … {run[-1]}"] if len(run) > 3 else run)]

@@ -208,14 +208,18 @@ class Graph:
         return f"<Graph {self.title!r}: {len(self.nodes)} boxes, {len(self.edges)} arrows{note}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """For Jupyter: SVG, and text where no Graphviz is found."""
+        """For Jupyter: SVG, and text where no Graphviz is found; of these only what is asked for."""
         from .render import RenderError
 
-        bundle = {"text/plain": self.text()}
-        try:
-            bundle["image/svg+xml"] = self.svg()
-        except RenderError as error:
-            bundle["text/plain"] += f"\n\n{error}"
+        def asked(kind: str) -> bool:
+            return (not include or kind in include) and kind not in (exclude or ())
+
+        bundle = {"text/plain": self.text()} if asked("text/plain") else {}
+        if asked("image/svg+xml"):
+            try:
+                bundle["image/svg+xml"] = self.svg()
+            except RenderError as error:
+                bundle["text/plain"] = f"{self.text()}\n\n{error}"
         return bundle
 
 
