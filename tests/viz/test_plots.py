@@ -80,7 +80,7 @@ def every_plot(folder: Path, text: str, suffix: str = "svg") -> list[Path]:
 
 
 @pytest.mark.filterwarnings("ignore:Glyph:UserWarning")  # not every sign is in the font
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.text(min_size=1, max_size=12))
 @example(r"$\frac{$ \ ^_{ } $x_t$ & <b> \$ -- --> %")
 @example("_\x00\x07\x1b\ud800\ufffe\u200b\u2028\r\x85-")
@@ -151,6 +151,22 @@ def test_files(suffix: str, tmp_path: Path) -> None:
 )
 def test_little_and_broken_data(training: Any, validation: Any, tmp_path: Path) -> None:
     assert loss_curve(training, validation, {}, tmp_path / "x.png").stat().st_size > 4000
+
+
+def test_losses_that_are_not_finite_are_marked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    training = [(k, 2.0 if k < 8 else math.nan) for k in range(10)]
+    axes = figure(monkeypatch, tmp_path, training, [(5, 2.0), (9, math.inf)], {}).axes[0]
+    drawn = {line.get_label(): list(line.get_xdata()) for line in axes.lines}
+    assert drawn["training: not finite"] == [8, 9] and drawn["validation: not finite"] == [9]
+    entries = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert [entry for entry in entries if "finite" in entry] == ["training: not finite", "validation: not finite"]
+
+
+def test_the_smoothed_curve_ends_smoothly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    losses = [(k, 1.0 + (k % 2)) for k in range(600)]
+    axes = figure(monkeypatch, tmp_path, losses, [], {}).axes[0]
+    smooth = next(line for line in axes.lines if line.get_label() == "training, smoothed")
+    assert smooth.get_xdata()[-1] > 590 and np.abs(smooth.get_ydata()[-20:] - 1.5).max() < 0.06
 
 
 def test_smoothing_keeps_constants_and_lines() -> None:

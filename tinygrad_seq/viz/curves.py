@@ -19,6 +19,7 @@ from .plots import (
     curve,
     head,
     legend,
+    not_finite,
     numbers,
     panels,
     printable,
@@ -234,15 +235,8 @@ def _on_a_log_scale(axes: Any, k: int, name: str, x: np.ndarray, y: np.ndarray) 
     """The k-th curve, without what has no place on a log scale, and marks above it where it is not finite."""
     if (y > 0).any():  # else there is no power of ten to write
         axes.set_yscale("log")
-    lines = [curve(axes, x.tolist(), np.where(np.isfinite(y) & (y > 0), y, np.nan).tolist(), name, **LOOKS[k])]
-    broken = x[~np.isfinite(y)]
-    if len(broken):
-        axes.margins(y=0.25)
-        above = np.full(len(broken), 0.97 - 0.03 * k)  # of the height: no two curves' marks on each other
-        style = LOOKS[k] | {"linestyle": "none", "markersize": 5, "clip_on": False}
-        label = f"{name}: not finite"
-        lines += axes.plot(broken, above, label=label, transform=axes.get_xaxis_transform(), **style)
-    return lines
+    line = curve(axes, x.tolist(), np.where(np.isfinite(y) & (y > 0), y, np.nan).tolist(), name, **LOOKS[k])
+    return [line, *not_finite(axes, name, x, y, **LOOKS[k])]
 
 
 def _edges(values: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7",
 )  # fmt: skip
 LONGEST = 24  # characters of what stands on an axis
+ROW = 0.035  # of marks above a plot, as a part of its height
 # One for each curve of a plot. In print, without colour, the marker and the line tell them apart.
 LOOKS: tuple[dict[str, Any], ...] = (
     {"color": BLUE, "marker": "o", "linestyle": "-"},
@@ -43,7 +44,7 @@ def loss_curve(
     unit: str = "character",
     title: str | None = None,
 ) -> Path:
-    """Draw the losses of a run, with what it has to beat as lines across.
+    """Draw the losses of a run, with what it has to beat as lines across. What is infinite or NaN is marked above.
 
     Args:
         training: (step, loss in nats); drawn light, and smoothed over it.
@@ -109,11 +110,15 @@ def _curves(axes: Any, training: Sequence[tuple[int, float]], validation: Sequen
         steps, losses = zip(*training, strict=True)
         lines += axes.plot(steps, losses, color=SKY, linewidth=0.8, alpha=0.6, label="training, each batch")
         if len(losses) > 2:
-            middle = smoothed(losses, max(2, len(losses) // 30))
-            lines += axes.plot(steps, middle, color=BLUE, linewidth=1.8, label="training, smoothed")
+            span = max(2, len(losses) // 30)
+            end = len(losses) - span // 4  # the mean of few values at the end would not be smooth
+            smooth = smoothed(losses, span)[:end]
+            lines += axes.plot(steps[:end], smooth, color=BLUE, linewidth=1.8, label="training, smoothed")
+        lines += not_finite(axes, "training", steps, losses, color=BLUE, marker="x")
     if len(validation):
         steps, losses = zip(*validation, strict=True)
         lines += axes.plot(steps, losses, color=RED, linewidth=1.8, marker="o", markersize=5, label="validation")
+        lines += not_finite(axes, "validation", steps, losses, color=RED, marker="o")
     return lines
 
 
@@ -250,13 +255,26 @@ def curve(axes: Any, x: Sequence[float], y: Sequence[float | None], label: str, 
     return line
 
 
+def not_finite(axes: Any, name: str, x: Any, y: Any, **style: Any) -> list[Any]:
+    """Marks above the plot, in a row of their own, where a curve is infinite or NaN; none where it is so nowhere."""
+    broken = np.asarray(x)[~np.isfinite(np.asarray(y, float))]
+    if not len(broken):
+        return []
+    height = np.full(len(broken), 1.02 + ROW * len(_marks(axes)))
+    style |= {"linestyle": "none", "markersize": 5, "clip_on": False, "transform": axes.get_xaxis_transform()}
+    return list(axes.plot(broken, height, label=f"{names.clean(name, 45)}: not finite", **style))
+
+
+def _marks(axes: Any) -> list[Any]:
+    return [line for line in axes.lines if line.get_transform() is axes.get_xaxis_transform()]
+
+
 def legend(axes: Any, lines: Sequence[Any]) -> None:
     """The labels of lines above all curves, as they are: a $ is no formula, and a _ at the beginning hides none."""
     labels = [names.clean(line.get_label()) for line in lines]
     across = max(1, min(3, 90 // (max(map(len, labels)) + 8)))
-    box = axes.legend(
-        lines, ["…"] * len(lines), loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=across, frameon=False
-    )
+    at = (0.5, 1 + ROW * len(_marks(axes)))
+    box = axes.legend(lines, ["…"] * len(lines), loc="lower center", bbox_to_anchor=at, ncols=across, frameon=False)
     for text, label in zip(box.get_texts(), labels, strict=True):
         text.set(text=label, parse_math=False)
 
