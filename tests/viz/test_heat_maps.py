@@ -80,6 +80,11 @@ def test_a_long_token_is_cut(caught: list[Any], tmp_path: Path) -> None:
     assert max(caught[0].get_size_inches()) < 6
 
 
+@pytest.mark.filterwarnings("error:constrained_layout")
+def test_long_tokens_leave_room_for_a_gate(tmp_path: Path) -> None:
+    gate_plot({"f_t": weights(2, 1)}, tmp_path / "x.png", text=["a" * 50, "b"], title="A title on two lines " * 3)
+
+
 def test_a_token_may_be_a_number(caught: list[Any], tmp_path: Path) -> None:
     attention_plot(weights(2, 2), tmp_path / "x.png", rows=[17, 3], columns=[3, 4])  # type: ignore[list-item]
     assert labels(caught[0].axes[0], "y") == ["17", "3"]

@@ -136,7 +136,8 @@ def gate_plot(
         raise ValueError(f"gate_plot: expected a text of 1 to {LONGEST} characters, got {len(text)}: draw a part")
     values = {name: _over_text(name, numbers("gate_plot", name, gate), len(text)) for name, gate in gates.items()}
     heights = [min(2.2, max(1.2, 0.1 * gate.shape[1])) for gate in values.values()]
-    figure = new_figure(max(5.0, 0.12 * len(text) + 1.6), sum(heights) + 0.55 * len(heights) + 0.6)
+    margin = 0.08 * max(len(visible(token)) for token in text) + 0.6
+    figure = new_figure(max(5.0, 0.12 * len(text) + 1.6), sum(heights) + 0.55 * len(heights) + margin)
     grid = figure.add_gridspec(len(values), 1, height_ratios=heights)
     for row, (name, gate) in enumerate(values.items()):
         axes = figure.add_subplot(grid[row])
