@@ -8,19 +8,24 @@ from .dates import dates
 from .files import text_pieces
 from .padding import pad_batch
 from .readers import read_columns, read_labelled, read_lines, read_pairs
+from .saved import AnyVocabulary, TextVocabulary, load_vocabulary, save_vocabulary, vocabulary_from_json
 from .stream import LanguageModelStream
 from .subword import SubwordBatch, SubwordTokenizer
 from .synthetic import adding_problem, addition, anbn, copy, copy_memory, reversal
 from .text import pydoc_topics, random_split, read_text, split
-from .vocabulary import CharVocabulary, Vocabulary
+from .vocabulary import CharVocabulary, Labels, Vocabulary, WordVocabulary
 
 __all__ = [
     "Agreement",
+    "AnyVocabulary",
     "CharVocabulary",
+    "Labels",
     "LanguageModelStream",
     "SubwordBatch",
     "SubwordTokenizer",
+    "TextVocabulary",
     "Vocabulary",
+    "WordVocabulary",
     "adding_problem",
     "addition",
     "agreement",
@@ -28,6 +33,7 @@ __all__ = [
     "copy",
     "copy_memory",
     "dates",
+    "load_vocabulary",
     "pad_batch",
     "pydoc_topics",
     "random_split",
@@ -37,6 +43,8 @@ __all__ = [
     "read_pairs",
     "read_text",
     "reversal",
+    "save_vocabulary",
     "split",
     "text_pieces",
+    "vocabulary_from_json",
 ]
