@@ -5,11 +5,12 @@ All of it NumPy, on the host.
 
 from .agreement import Agreement, agreement
 from .dates import dates
+from .encoded import encode_file
 from .files import text_pieces
 from .padding import pad_batch
 from .readers import read_columns, read_labelled, read_lines, read_pairs
 from .saved import AnyVocabulary, TextVocabulary, load_vocabulary, save_vocabulary, vocabulary_from_json
-from .stream import LanguageModelStream
+from .stream import LanguageModelStream, RandomBlocks
 from .subword import SubwordBatch, SubwordTokenizer
 from .synthetic import adding_problem, addition, anbn, copy, copy_memory, reversal
 from .text import pydoc_topics, random_split, read_text, split
@@ -21,6 +22,7 @@ __all__ = [
     "CharVocabulary",
     "Labels",
     "LanguageModelStream",
+    "RandomBlocks",
     "SubwordBatch",
     "SubwordTokenizer",
     "TextVocabulary",
@@ -33,6 +35,7 @@ __all__ = [
     "copy",
     "copy_memory",
     "dates",
+    "encode_file",
     "load_vocabulary",
     "pad_batch",
     "pydoc_topics",
