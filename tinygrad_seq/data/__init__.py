@@ -4,10 +4,21 @@ All of it NumPy, on the host.
 """
 
 from .agreement import Agreement, agreement
+from .batches import (
+    BucketedBatches,
+    ClassificationBatch,
+    PairBatch,
+    TaggingBatch,
+    classification_batches,
+    length_mask,
+    pair_batches,
+    tagging_batches,
+)
 from .dates import dates
 from .encoded import encode_file
 from .files import text_pieces
 from .padding import pad_batch
+from .prefetch import Batches, Prefetch
 from .readers import read_columns, read_labelled, read_lines, read_pairs
 from .saved import AnyVocabulary, TextVocabulary, load_vocabulary, save_vocabulary, vocabulary_from_json
 from .stream import LanguageModelStream, RandomBlocks
@@ -19,12 +30,18 @@ from .vocabulary import CharVocabulary, Labels, Vocabulary, WordVocabulary
 __all__ = [
     "Agreement",
     "AnyVocabulary",
+    "Batches",
+    "BucketedBatches",
     "CharVocabulary",
+    "ClassificationBatch",
     "Labels",
     "LanguageModelStream",
+    "PairBatch",
+    "Prefetch",
     "RandomBlocks",
     "SubwordBatch",
     "SubwordTokenizer",
+    "TaggingBatch",
     "TextVocabulary",
     "Vocabulary",
     "WordVocabulary",
@@ -32,12 +49,15 @@ __all__ = [
     "addition",
     "agreement",
     "anbn",
+    "classification_batches",
     "copy",
     "copy_memory",
     "dates",
     "encode_file",
+    "length_mask",
     "load_vocabulary",
     "pad_batch",
+    "pair_batches",
     "pydoc_topics",
     "random_split",
     "read_columns",
@@ -48,6 +68,7 @@ __all__ = [
     "reversal",
     "save_vocabulary",
     "split",
+    "tagging_batches",
     "text_pieces",
     "vocabulary_from_json",
 ]
