@@ -15,6 +15,7 @@ from .batches import (
     tagging_batches,
 )
 from .dates import dates
+from .download import DATA_SETS, DataSet, download
 from .encoded import encode_file
 from .files import text_pieces
 from .padding import pad_batch
@@ -34,6 +35,8 @@ __all__ = [
     "BucketedBatches",
     "CharVocabulary",
     "ClassificationBatch",
+    "DATA_SETS",
+    "DataSet",
     "Labels",
     "LanguageModelStream",
     "PairBatch",
@@ -53,6 +56,7 @@ __all__ = [
     "copy",
     "copy_memory",
     "dates",
+    "download",
     "encode_file",
     "length_mask",
     "load_vocabulary",
