@@ -5,6 +5,7 @@ import io
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,6 +27,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.breaks_after, self.status, self.knows_ranges = CONTENT, len(CONTENT), 200, True
         self.asked: list[str | None] = []
+        self.seconds = 0.0  # before it answers
 
     @property
     def url(self) -> str:
@@ -38,6 +40,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         wanted, server = self.headers["Range"], self.server
         server.asked.append(wanted)
+        time.sleep(server.seconds)
         begin = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and server.knows_ranges else 0
         if server.status != 200 or begin >= len(server.content):
             self.send_error(416 if server.status == 200 else server.status)
@@ -176,6 +179,7 @@ def test_a_bar_shows_on_a_terminal_alone(is_terminal, server, tmp_path, monkeypa
 
 
 def test_processes_that_ask_together_fetch_once(server, tmp_path):
+    server.seconds = 1.0  # the others come while the first one waits
     code = (
         "import sys; from tinygrad_seq.data import DATA_SETS, DataSet, download;"
         f"DATA_SETS['numbers'] = DataSet({server.url!r}, {SHA256!r}, 'none');"

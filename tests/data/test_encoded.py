@@ -81,7 +81,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         finally:
             tracemalloc.stop()
 
-    assert peak(4_000_000) < 1.1 * peak(1_000_000)
+    assert peak(4_000_000) < 1.1 * peak(1_000_000) < 12e6  # bytes, of which half is one piece in 64-bit ids
 
 
 def test_a_file_that_cannot_be_encoded_leaves_nothing(tmp_path):

@@ -98,6 +98,13 @@ def test_the_state_is_that_of_the_last_batch_handed_out():
     assert fetched.state_dict() == {"position": 0}
 
 
+def test_a_loop_that_stops_waits_for_the_thread():
+    numbers = Numbers(100, slow=tuple(range(100)))
+    for _ in islice(Prefetch(numbers), 3):
+        pass
+    assert no_thread_is_left() and numbers.position == 3
+
+
 @pytest.mark.parametrize("fails", [0, 1, 5])
 def test_an_error_comes_after_the_batches_before_it(fails):
     numbers = Numbers(9, fails=fails)

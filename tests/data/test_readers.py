@@ -86,10 +86,10 @@ def test_comments_have_no_tab(tmp_path):
 
 
 def test_conllu_rows_that_are_no_words_are_left_out(tmp_path):
-    rows = ["1-2\tdon't\t_", "1\tdo\tAUX", "2\tn't\tPART", "2.1\tgo\tVERB", "3\t5-6\tNUM"]
+    rows = ["1-2\tdon't\t_", "1\tdo\tAUX", "2\tn't\tPART", "2.1\tgo\tVERB", "3\t5-6\tNUM", "4-5th\tx\tX"]
     path = written(tmp_path, "# text = don't 5-6\n" + "".join(row + "\t_" * 7 + "\n" for row in rows))
-    assert list(read_columns(path, (1, 2))) == [(["do", "n't", "5-6"], ["AUX", "PART", "NUM"])]
-    assert len(next(read_columns(written(tmp_path, "\n".join(rows))))[0]) == 5  # three columns are no CoNLL-U
+    assert list(read_columns(path, (1, 2))) == [(["do", "n't", "5-6", "x"], ["AUX", "PART", "NUM", "X"])]
+    assert len(next(read_columns(written(tmp_path, "\n".join(rows))))[0]) == 6  # three columns are no CoNLL-U
 
 
 @pytest.mark.parametrize("reader", READERS)
