@@ -1,6 +1,8 @@
 """Readers: what stands in the file comes out, and a line that is wrong is named."""
 
 import gzip
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,24 @@ def test_bytes_that_are_no_text_are_named_with_their_line(reader, tmp_path):
         list(reader(written(tmp_path, gzip.compress(bad.read_bytes()))))
     with pytest.raises(ValueError, match="has the byte 0xFF at offset 0, line 1;"):
         list(reader(written(tmp_path, "1 a\tb".encode("utf-16"))))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_pipe_is_read_once(pack, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+
+    def lines_of(data: bytes) -> list[str]:
+        thread = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(pack(data),))
+        thread.start()
+        try:
+            return list(read_lines(tmp_path / "pipe"))
+        finally:
+            thread.join()
+
+    assert lines_of(b"a\nb\n") == ["a", "b"]
+    with pytest.raises(ValueError, match="expected UTF-8 text, but .*pipe has .* byte 0xe9 in position 3"):
+        lines_of(b"caf\xe9\n")
 
 
 @pytest.mark.parametrize("reader", READERS)

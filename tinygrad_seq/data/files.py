@@ -8,6 +8,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
@@ -74,31 +75,42 @@ def _pieces(path: Path) -> Iterator[str]:
         yield rest
 
 
-def _bytes(path: Path) -> IO[bytes]:
-    """The file's bytes, unpacked where it begins as gzip files do."""
+@contextmanager
+def _bytes(path: Path) -> Iterator[IO[bytes]]:
+    """The file's bytes, unpacked if it begins as gzip files do. It is opened once: it may be a pipe."""
     with open(path, "rb") as file:
-        is_gzip = file.read(2) == b"\x1f\x8b"
-    return cast(IO[bytes], gzip.open(path)) if is_gzip else open(path, "rb")
+        if file.peek(2)[:2] == b"\x1f\x8b":
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                yield cast(IO[bytes], unpacked)
+        else:
+            yield file
 
 
-def _opened(path: Path) -> io.TextIOWrapper:
-    return io.TextIOWrapper(_bytes(path), encoding="utf-8-sig", newline="\n")  # sig: without a byte order mark
+@contextmanager
+def _opened(path: Path) -> Iterator[io.TextIOWrapper]:
+    with _bytes(path) as file:
+        yield io.TextIOWrapper(file, encoding="utf-8-sig", newline="\n")  # sig: without a byte order mark
 
 
 def _refusal(path: Path, error: Exception) -> ValueError:
-    """What is wrong with a file that could not be read; only now is it read a second time, to find the place."""
+    """What is wrong with a file that could not be read."""
     if not isinstance(error, UnicodeDecodeError):
         return ValueError(f"expected a whole gzip file, but {path} cannot be unpacked ({error}); fetch it anew")
+    place = _first_wrong_byte(path) if path.is_file() else str(error)  # a pipe is not read twice
+    return ValueError(
+        f"expected UTF-8 text, but {path} has {place}; if it is text in another encoding, convert it: "
+        "iconv -f LATIN1 -t UTF-8 OLD > NEW (or UTF-16, or whatever wrote it, instead of LATIN1)"
+    )
+
+
+def _first_wrong_byte(path: Path) -> str:
     offset = 0
     with _bytes(path) as file:
         for number, line in enumerate(file, 1):
             try:
                 line.decode("utf-8")
-            except UnicodeDecodeError as found:
-                return ValueError(
-                    f"expected UTF-8 text, but {path} has the byte 0x{line[found.start]:02X} at offset "
-                    f"{offset + found.start}, line {number}; if it is text in another encoding, convert it: "
-                    "iconv -f LATIN1 -t UTF-8 OLD > NEW (or UTF-16, or whatever wrote it, instead of LATIN1)"
-                )
+            except UnicodeDecodeError as error:
+                at = error.start
+                return f"the byte 0x{line[at]:02X} at offset {offset + at}, line {number}"
             offset += len(line)
-    return ValueError(f"expected UTF-8 text, but {path} is none: {error}")
+    return "bytes that are none"
