@@ -152,6 +152,8 @@ def test_decoded_words_are_the_same_words(text):
 def test_another_pattern_finds_other_words():
     vocabulary = WordVocabulary.from_text("ab-c d", pattern=r"([^ ])+")
     assert vocabulary.symbols == ("ab-c", "d")
+    written = WordVocabulary.from_text("a <unk> b <eos>", pattern=r"\S+")
+    assert written.symbols == ("a", "b") and written.encode("<unk> b <eos>").tolist() == [3, 5, 2]
     with pytest.raises(ValueError, match=r"a regex that finds words, got '\('"):
         WordVocabulary.from_text("a", pattern="(")
     with pytest.raises(ValueError, match="'a' came again"):

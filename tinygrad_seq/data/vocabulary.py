@@ -273,9 +273,14 @@ class WordVocabulary:
     def from_text(
         cls, text: str | Iterable[str], *, min_count: int = 1, max_size: int | None = None, pattern: str = WORDS
     ) -> WordVocabulary:
-        """The words of a text, or of its pieces; `min_count` and `max_size` as in `Vocabulary.from_sequences`."""
+        """The words of a text, or of its pieces; `min_count` and `max_size` as in `Vocabulary.from_sequences`.
+
+        Where a pattern finds "<unk>" or "<eos>", as some corpora write them, it is the vocabulary's own.
+        """
         found = cls((), pattern)._regex.finditer
         counts = Counter(match.group() for piece in _pieces(text) for match in found(piece))
+        for own in Vocabulary.own:
+            del counts[own]
         return cls(_frequent(counts, min_count, max_size), pattern)
 
     def __len__(self) -> int:
