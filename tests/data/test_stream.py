@@ -1,11 +1,12 @@
 import json
+from itertools import islice
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_seq.data import LanguageModelStream
+from tinygrad_seq.data import LanguageModelStream, RandomBlocks
 
 sizes = st.tuples(st.integers(1, 5), st.integers(1, 7), st.integers(1, 120)).filter(lambda s: s[2] >= s[0] * s[1] + 1)
 
@@ -97,3 +98,71 @@ def test_the_position_of_another_stream_is_refused(other):
         stream.load_state_dict(LanguageModelStream(np.arange(N), B, T).state_dict())
     with pytest.raises(ValueError, match="same text, batch_size and num_steps"):
         stream.load_state_dict({})
+
+
+@given(st.integers(1, 4), st.integers(1, 6), st.integers(2, 40), st.integers(0, 9))
+def test_random_blocks_are_stretches_of_the_text(B, T, N, seed):
+    ids = np.arange(N, dtype=np.uint16) * 3
+    if N < T + 1:
+        with pytest.raises(ValueError, match=rf"at least {T} \+ 1 symbols, got {N}"):
+            RandomBlocks(ids, B, T, seed=seed)
+        return
+    for x, y in islice(RandomBlocks(ids, B, T, seed=seed), 3):
+        assert x.shape == y.shape == (B, T) and x.dtype == y.dtype == np.uint16
+        both = np.concatenate([x, y[:, -1:]], axis=1)
+        np.testing.assert_array_equal(np.diff(both.astype(int), axis=1), 3)
+        np.testing.assert_array_equal(both[:, 1:], y)
+
+
+def test_random_blocks_begin_at_every_place_equally_often():
+    blocks = RandomBlocks(np.arange(20), 50, 4, seed=0)
+    starts = np.concatenate([x[:, 0] for x, _ in islice(blocks, 64)])
+    counts = np.bincount(starts, minlength=16)
+    assert len(counts) == 16  # 0 … N-T-1
+    assert counts.min() > 150 and counts.max() < 250  # 200 each, with a deviation of 14
+
+
+@given(st.integers(0, 5), st.integers(0, 3))
+def test_random_blocks_go_on_where_they_were_stopped(after, seed):
+    def blocks():
+        return RandomBlocks(np.arange(50), 2, 5, seed=seed)
+
+    whole = list(islice(blocks(), 8))
+    stopped = blocks()
+    list(islice(stopped, after))
+    resumed = blocks()
+    resumed.load_state_dict(json.loads(json.dumps(stopped.state_dict())))
+    for stream in (stopped, resumed):
+        np.testing.assert_array_equal(np.array(list(islice(stream, 8 - after))), np.array(whole[after:]))
+        assert stream.position == 8
+    other = RandomBlocks(np.arange(50), 2, 5, seed=seed + 1)
+    assert not np.array_equal(np.array(list(islice(other, 8))), np.array(whole))
+
+
+def test_random_blocks_refuse_what_they_cannot_do():
+    for B, T in ((0, 1), (1, 0)):
+        with pytest.raises(ValueError, match=f"at least 1, got {B} and {T}"):
+            RandomBlocks(np.arange(9), B, T, seed=0)
+    with pytest.raises(ValueError, match="a seed that is an integer"):
+        RandomBlocks(np.arange(9), 1, 1, seed=-1)
+    with pytest.raises(TypeError, match="integer ids, got float64"):
+        RandomBlocks(np.ones(9), 1, 1, seed=0)
+    blocks = RandomBlocks(np.arange(9), 2, 3, seed=0)
+    with pytest.raises(ValueError, match="position of at least 0, got -1"):
+        blocks.position = -1
+    for other in (RandomBlocks(np.arange(9), 2, 3, seed=1), RandomBlocks(np.arange(8), 2, 3, seed=0)):
+        with pytest.raises(ValueError, match="same text, batch_size, block_size and seed"):
+            blocks.load_state_dict(other.state_dict())
+    with pytest.raises(ValueError, match="same text"):
+        blocks.load_state_dict({})
+
+
+@pytest.mark.parametrize("stream", [LanguageModelStream, lambda ids, B, T: RandomBlocks(ids, B, T, seed=0)])
+def test_a_memory_map_is_a_text(stream, tmp_path):
+    ids = np.arange(100, dtype=np.uint8)
+    np.save(tmp_path / "ids.npy", ids)
+    mapped = stream(np.load(tmp_path / "ids.npy", mmap_mode="r"), 2, 5)
+    for batch, expected in islice(zip(mapped, stream(ids, 2, 5), strict=False), 5):
+        for one, other in zip(batch, expected, strict=True):
+            assert type(one) is np.ndarray and one.flags.writeable
+            np.testing.assert_array_equal(one, other)

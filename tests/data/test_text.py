@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_seq.data import pydoc_topics, read_text, split
+from tinygrad_seq.data import pydoc_topics, random_split, read_text, split
 
 
 def test_pydoc_topics_is_english_text_in_a_fixed_order():
@@ -110,3 +110,22 @@ def test_undecodable_bytes_are_located(tmp_path):
     (tmp_path / "latin.txt").write_bytes("ab\r\nσ ".encode() + "é".encode("latin-1") + b"\n\xff")
     with pytest.raises(ValueError, match="latin.txt has the byte 0xE9 at offset 7, line 2; .*iconv"):
         read_text(tmp_path / "latin.txt")
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(0, 99), st.integers(20, 60))
+def test_random_split_deals_each_example_once(weights, seed, n):
+    shares = [w / sum(weights) for w in weights]
+    dealt = random_split(range(n), shares, seed=seed)
+    assert sorted(k for part in dealt for k in part) == list(range(n))
+    assert all(abs(len(part) - share * n) <= 1 for part, share in zip(dealt, shares, strict=True))
+    assert dealt == random_split(list(range(n)), shares, seed=seed) != random_split(range(n), shares, seed=seed + 1)
+
+
+def test_random_split_refuses_what_is_no_split():
+    for parts in ([], [0.5, 0.4], [1.0, 0.0], [1.5, -0.5]):
+        with pytest.raises(ValueError, match="above 0 that are together 1"):
+            random_split("abc", parts, seed=0)
+    with pytest.raises(ValueError, match="3 examples are too few"):
+        random_split("abc", seed=0)
+    with pytest.raises(ValueError, match="a seed that is an integer"):
+        random_split("abcd", [0.5, 0.5], seed=None)

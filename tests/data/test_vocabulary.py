@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinygrad_seq as ts
-from tinygrad_seq.data import CharVocabulary, Vocabulary
+from tinygrad_seq.data import CharVocabulary, Labels, Vocabulary, WordVocabulary
 
 # Every code point, lone surrogates and NUL too: a Python string may hold them.
 any_text = st.text(alphabet=st.characters(exclude_categories=()), min_size=1)
@@ -113,3 +113,78 @@ def test_a_large_vocabulary_is_checked_in_one_pass():
 def test_a_symbol_that_comes_twice_is_refused(symbols, twice):
     with pytest.raises(ValueError, match=f"'{twice}' came again"):
         Vocabulary(symbols)
+
+
+def test_the_pieces_of_a_text_give_its_vocabulary():
+    text = "to be\nor not to be"
+    for cls in (CharVocabulary, WordVocabulary):
+        assert cls.from_text(iter(["to", " be\nor", " not to", " be"])) == cls.from_text(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Don't stop!", ["Don't", "stop", "!"]),
+        ("it’s 'quoted' rock'n'roll", ["it’s", "'", "quoted", "'", "rock'n'roll"]),
+        ("a_1  b-c\t…é\r\n\n", ["a_1", "b", "-", "c", "…", "é", "\n", "\n"]),
+        ("北京 x", ["北京", "x"]),
+        (" \t", []),
+    ],
+)
+def test_words_are_what_the_regex_finds(text, words):
+    vocabulary = WordVocabulary.from_text(text)
+    assert vocabulary.symbols == tuple(sorted(set(words))) and len(vocabulary) == 4 + len(set(words))
+    ids = vocabulary.encode(text)
+    assert ids.tolist() == [4 + vocabulary.symbols.index(w) for w in words] and ids.dtype == np.int64
+    assert vocabulary.decode(ids) == " ".join(words).replace(" \n", "\n").replace("\n ", "\n")
+
+
+@given(st.text(alphabet="ab' \n.,"))
+def test_decoded_words_are_the_same_words(text):
+    vocabulary = WordVocabulary.from_text("a b ab aa bb . , ' \n" + text)
+    ids = vocabulary.encode(text)
+    assert Vocabulary.unk not in ids
+    again = vocabulary.decode(ids)
+    assert again.split() == [vocabulary.symbols[i - 4] for i in ids if vocabulary.symbols[i - 4] != "\n"]
+    assert again.count("\n") == text.count("\n") and " \n" not in again and "\n " not in again
+
+
+def test_another_pattern_finds_other_words():
+    vocabulary = WordVocabulary.from_text("ab-c d", pattern=r"([^ ])+")
+    assert vocabulary.symbols == ("ab-c", "d")
+    written = WordVocabulary.from_text("a <unk> b <eos>", pattern=r"\S+")
+    assert written.symbols == ("a", "b") and written.encode("<unk> b <eos>").tolist() == [3, 5, 2]
+    with pytest.raises(ValueError, match=r"a regex that finds words, got '\('"):
+        WordVocabulary.from_text("a", pattern="(")
+    with pytest.raises(ValueError, match="'a' came again"):
+        WordVocabulary(("a", "a"))
+
+
+@pytest.mark.parametrize(
+    "cls", [WordVocabulary.from_text, lambda s, **options: Vocabulary.from_sequences([s.split()], **options)]
+)
+def test_rare_symbols_can_be_left_out(cls):
+    text = "d c c b b b a a"
+    assert cls(text, min_count=2).symbols == ("a", "b", "c")
+    assert cls(text, max_size=2).symbols == ("a", "b")  # a comes as often as c
+    assert cls(text, min_count=3, max_size=2).symbols == ("b",)
+    for wrong in ({"min_count": 0}, {"max_size": 0}):
+        with pytest.raises(ValueError, match="min_count and max_size of at least 1"):
+            cls(text, **wrong)
+
+
+def test_labels_have_no_unknown():
+    labels = Labels.from_labels(iter(["b", "a", "b"]))
+    assert labels == Labels(("a", "b")) and labels.encode([]).dtype == np.int64
+    assert labels.decode(labels.encode(["b", "a"])) == ["b", "a"]
+    with pytest.raises(ValueError, match="one of the labels a, b, got 'c'"):
+        labels.encode(["a", "c"])
+    for wrong in (-1, 2):
+        with pytest.raises(ValueError, match=f"from 0 to 1, got {wrong}; cut padding off"):
+            labels.decode([0, wrong])
+    with pytest.raises(TypeError, match="integer ids"):
+        labels.decode([0.5])
+    with pytest.raises(ValueError, match="at least one label"):
+        Labels(())
+    with pytest.raises(ValueError, match="'x' came again"):
+        Labels(("x", "y", "x"))

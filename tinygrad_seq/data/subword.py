@@ -1,11 +1,12 @@
-"""Subwords and their numbers: the vocabularies of pretrained models, cut by the `tokenizers` library (extra `text`)."""
+"""Subwords and their numbers, of pretrained models or of a text, cut by the `tokenizers` library (extra `text`)."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ class SubwordBatch(NamedTuple):
 
 
 class SubwordTokenizer:
-    """Text ↔ the ids of its subwords, by the vocabulary in the folder of a pretrained model.
+    """Text ↔ the ids of its subwords, by the vocabulary in the folder of a pretrained model, or `from_text`.
 
     Three kinds of folder are known; the first that is there is read:
 
@@ -59,15 +60,79 @@ class SubwordTokenizer:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
+        self._where = str(folder)
         try:
-            self._tokenizer = _read(self.folder)
+            self._tokenizer = _read(Path(folder))
         except (FileNotFoundError, ImportError):
             raise
         except Exception as error:  # `tokenizers` raises plain Exception for whatever it cannot read
-            raise ValueError(f"expected the vocabulary of a tokenizer in {self.folder}, but {error}") from error
+            raise ValueError(f"expected the vocabulary of a tokenizer in {folder}, but {error}") from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
+
+    @classmethod
+    def from_text(cls, text: str | Iterable[str], vocab_size: int) -> SubwordTokenizer:
+        """Byte-level BPE as GPT-2's, learned from a text, or from its pieces: no text is unknown to it.
+
+        It begins with the 256 bytes and the mark <|endoftext|>, and again and again makes one subword of the two that
+        follow each other most often.
+
+        Args:
+            vocab_size: V, above 257; fewer where the text has not as many pairs that come twice.
+        Raises:
+            ImportError: naming the extra that brings `tokenizers`. ValueError: for a smaller V, or for an empty text.
+
+        >>> tokenizer = SubwordTokenizer.from_text("low lower lowest " * 9, vocab_size=262)
+        >>> tokenizer.tokens(tokenizer.encode("low slow"))
+        ['low', 'Ġ', 's', 'low']
+        """
+        if vocab_size < 258:
+            raise ValueError(f"expected a vocab_size above 257, the bytes and <|endoftext|>, got {vocab_size}")
+        _tokenizers()
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            min_frequency=2,
+            special_tokens=["<|endoftext|>"],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator([text] if isinstance(text, str) else text, trainer)
+        if tokenizer.get_vocab_size() <= 257:
+            raise ValueError(
+                "expected a text in which some pair of letters comes twice, got one without; give more text"
+            )
+        return cls._of(tokenizer, "the vocabulary of a text")
+
+    @classmethod
+    def _of(cls, tokenizer: Tokenizer, where: str) -> SubwordTokenizer:
+        made = cls.__new__(cls)
+        made._tokenizer, made._where = tokenizer, where
+        return made
+
+    def to_json(self) -> dict[str, Any]:
+        """The vocabulary as a value that JSON can hold: under "tokenizer" what `tokenizers` writes."""
+        return {"kind": "subword", "tokenizer": json.loads(self._tokenizer.to_str())}
+
+    @classmethod
+    def from_json(cls, value: Any) -> SubwordTokenizer:
+        """The vocabulary that `to_json` wrote.
+
+        Raises:
+            ImportError: naming the extra that brings `tokenizers`. ValueError: the value is something else.
+        """
+        if not isinstance(value, dict) or value.get("kind") != "subword":
+            raise ValueError(f"expected what SubwordTokenizer.to_json writes, got {value!r:.80}")
+        try:
+            return cls._of(_tokenizers().Tokenizer.from_str(json.dumps(value.get("tokenizer"))), "a saved vocabulary")
+        except ImportError:
+            raise
+        except Exception as error:
+            raise ValueError(f"expected what SubwordTokenizer.to_json writes, but {error}") from error
 
     def __len__(self) -> int:
         """V, the number of subwords."""
@@ -81,7 +146,7 @@ class SubwordTokenizer:
         """
         found = self._tokenizer.token_to_id(token)
         if found is None:
-            raise ValueError(f"expected a subword of the {len(self)} in {self.folder}, got {token!r}")
+            raise ValueError(f"expected a subword of the {len(self)} in {self._where}, got {token!r}")
         return found
 
     def tokens(self, ids: np.ndarray | Sequence[int]) -> list[str]:
@@ -127,13 +192,18 @@ class SubwordTokenizer:
         return numbers.tolist()
 
 
-def _read(folder: Path) -> Tokenizer:
+def _tokenizers() -> ModuleType:
     try:
         import tokenizers
     except ImportError as error:
         raise ImportError(
             "subwords are cut by the package tokenizers, which is not installed: pip install 'tinygrad-seq[text]'"
         ) from error
+    return tokenizers
+
+
+def _read(folder: Path) -> Tokenizer:
+    tokenizers = _tokenizers()
     if (folder / "tokenizer.json").is_file():
         return tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     if (folder / "vocab.txt").is_file():

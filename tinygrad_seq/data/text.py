@@ -1,9 +1,17 @@
-"""Where text comes from, and how a part of it is kept aside to judge a model by."""
+"""Where text comes from, and how a part of it, or of examples, is kept aside to judge a model by."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from .files import text_pieces
+from .synthetic import generator
+
+T = TypeVar("T")
 
 
 def pydoc_topics() -> str:
@@ -40,7 +48,7 @@ def pydoc_topics() -> str:
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    r"""The text of a UTF-8 file, its line ends as \n (Windows writes \r\n), without a byte order mark.
+    r"""The text of a UTF-8 file, plain or gzip, its line ends as \n (Windows writes \r\n), without a byte order mark.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -48,27 +56,13 @@ def read_text(path: str | os.PathLike[str]) -> str:
         ValueError: the file is empty, or it is not UTF-8: the message gives the byte and the line.
 
     >>> import tempfile
+    >>> from pathlib import Path
     >>> file = Path(tempfile.mkdtemp()) / "poem.txt"
     >>> _ = file.write_bytes("Ein Männlein\r\nsteht".encode())
     >>> read_text(file)
     'Ein Männlein\nsteht'
     """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"expected a text file, got the folder {path}; name one file in it")
-    if not path.exists():
-        raise FileNotFoundError(f"expected a text file, but there is no {path} (looked in {path.absolute().parent})")
-    data = path.read_bytes()
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"expected UTF-8 text, but {path} has the byte 0x{data[error.start]:02X} at offset {error.start}, "
-            f"line {line}; if it is text in another encoding, convert it: iconv -f LATIN1 -t UTF-8 OLD > NEW "
-            "(or UTF-16, or whatever wrote it, instead of LATIN1)"
-        ) from error
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    text = "".join(text_pieces(path))
     if not text:
         raise ValueError(f"expected a text, but {path} is empty; name a file with something to learn from")
     return text
@@ -113,3 +107,29 @@ def split(text: str, held_out: float = 0.1, *, sections: int = 10) -> tuple[str,
             "give a longer text or fewer sections"
         )
     return "".join(training), "".join(held)
+
+
+def random_split(examples: Sequence[T], parts: Sequence[float] = (0.8, 0.1, 0.1), *, seed: int) -> tuple[list[T], ...]:
+    """Examples dealt out at random, each to one part: to learn from, to choose by, to report.
+
+    Examples that belong together stay together when they are dealt out together: split the list of sources of a
+    translation task, not its pairs, where a source comes several times.
+
+    Args:
+        examples: N examples of any kind, in an order that is the same each time.
+        parts: how much each part gets; together 1.
+        seed: the same seed gives the same parts.
+    Raises:
+        ValueError: the parts are not above 0 and together 1, or a part would be empty.
+
+    >>> training, held_out = random_split("abcdefghij", [0.8, 0.2], seed=0)
+    >>> training, held_out
+    (['e', 'g', 'c', 'h', 'd', 'f', 'j', 'a'], ['i', 'b'])
+    """
+    if not len(parts) or min(parts) <= 0 or abs(sum(parts) - 1) > 1e-9:
+        raise ValueError(f"expected parts above 0 that are together 1, such as (0.8, 0.1, 0.1), got {parts}")
+    cuts = [0, *np.rint(np.cumsum(parts) * len(examples)).astype(int).tolist()]
+    if any(begin == end for begin, end in zip(cuts, cuts[1:], strict=False)):
+        raise ValueError(f"{len(examples)} examples are too few for the parts {tuple(parts)}: one would be empty")
+    order = generator(seed).permutation(len(examples)).tolist()
+    return tuple([examples[k] for k in order[begin:end]] for begin, end in zip(cuts, cuts[1:], strict=False))

@@ -1,4 +1,4 @@
-"""The loop around a model: tasks, the Trainer, checkpoints."""
+"""The loop around a model: tasks, the Trainer, checkpoints, and metrics of what it learned."""
 
 from .bptt import detach, truncated_bptt
 from .checkpoint import (
@@ -12,24 +12,52 @@ from .checkpoint import (
 from .explain import explain_grad
 from .gradient_flow import gradient_at_start, largest_singular_values, state_jacobians
 from .language_model import LanguageModelTask
+from .metrics import (
+    Accuracy,
+    Bleu,
+    Span,
+    SpanScores,
+    bits_per_character,
+    bleu,
+    confusion_matrix,
+    perplexity,
+    sequence_accuracy,
+    span_scores,
+    spans,
+    token_accuracy,
+    tokenize_13a,
+)
 from .trainer import History, Progress, Task, Trainer
 
 __all__ = [
+    "Accuracy",
+    "Bleu",
     "Checkpoint",
     "CheckpointError",
     "History",
     "LanguageModelTask",
     "Progress",
+    "Span",
+    "SpanScores",
     "Task",
     "Trainer",
+    "bits_per_character",
+    "bleu",
+    "confusion_matrix",
     "detach",
     "explain_grad",
     "gradient_at_start",
     "largest_singular_values",
     "latest_checkpoint",
     "load_checkpoint",
+    "perplexity",
     "prune_checkpoints",
     "save_checkpoint",
+    "sequence_accuracy",
+    "span_scores",
+    "spans",
     "state_jacobians",
+    "token_accuracy",
+    "tokenize_13a",
     "truncated_bptt",
 ]
