@@ -73,16 +73,15 @@ class Contender:
     """The process of a contender, called by the names of `_Work`'s methods. It ends with the `with` block.
 
     Args:
-        name: a key of KINDS; file: the module of a row; threads: for its matrix products.
+        kind: what it is; module: the name of a row's file; threads: for its matrix products.
     """
 
-    def __init__(self, name: str, file: str, threads: int) -> None:
+    def __init__(self, kind: Kind, module: str, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self.name = name
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, name, file, threads), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, kind, module, threads), daemon=True)
         counts = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-        with _environment(KINDS[name].environment | dict.fromkeys(counts, str(threads))):
+        with _environment(kind.environment | dict.fromkeys(counts, str(threads))):
             self.process.start()
         theirs.close()
         self.ask("imports")  # each on its own, while others start; the first `answer` is the memory after it, in MB
@@ -95,10 +94,10 @@ class Contender:
             raise Failed("its process is gone") from error
 
     def answer(self) -> Any:
-        if not self.pipe.poll(PATIENCE):
-            self.process.kill()
-            raise Failed(f"no answer within {PATIENCE} s")
         try:
+            if not self.pipe.poll(PATIENCE):
+                self.process.kill()
+                raise Failed(f"no answer within {PATIENCE} s")
             went_well, found = self.pipe.recv()
         except (EOFError, OSError) as error:
             self.process.join(10)
@@ -140,10 +139,10 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 # -- in the process
 
 
-def _serve(pipe: Any, name: str, file: str, threads: int) -> None:
+def _serve(pipe: Any, kind: Kind, module: str, threads: int) -> None:
     if hasattr(os, "sched_setaffinity"):  # what JAX's threads are counted by
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    work = _Work(name, file)
+    work = _Work(kind, module)
     while True:
         try:
             method, args = pipe.recv()
@@ -160,12 +159,12 @@ def _serve(pipe: Any, name: str, file: str, threads: int) -> None:
 class _Work:
     """What a contender can be asked for."""
 
-    def __init__(self, name: str, file: str) -> None:
-        self.kind, self.file = KINDS[name], file
+    def __init__(self, kind: Kind, module: str) -> None:
+        self.kind, self.name = kind, module
         self.step: Step
 
     def imports(self) -> float | None:
-        self.module = importlib.import_module(self.file)
+        self.module = importlib.import_module(self.name)
         for package in self.kind.packages:
             if package != "dezero":  # which its step has to prepare for
                 importlib.import_module(package)

@@ -34,7 +34,7 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
     >>> round(exponent([1, 2, 4, 8], [9, 4, 16, 64]), 6)
     2.0
     """
-    half = len(sizes) // 2
+    half = min(len(sizes) // 2, len(sizes) - 2)
     return float(np.polyfit(np.log(sizes[half:]), np.log(values[half:]), 1)[0])
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
-from importlib import import_module
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,14 +19,10 @@ class Row(NamedTuple):
     """One thing that is measured."""
 
     about: str
-    file: str  # of benchmarks/rows
+    module: ModuleType  # a file of benchmarks/rows
     sizes: Any  # that file's Sizes
     contenders: tuple[str, ...]
     unit: str = "ms a step"  # or "tokens/s" or "µs an op", by the `count` of the sizes
-
-    @property
-    def module(self) -> str:
-        return f"benchmarks.rows.{self.file}"
 
 
 class Settings(NamedTuple):
@@ -94,20 +90,36 @@ def measure(row: Row, settings: Settings) -> dict[str, Any]:
     """
     with ExitStack() as stack:
         race = _Race(row, settings, stack)
-        imported = race.answers()
-        measured = (OURS, "fast", BASE)  # whose memory is compared
-        race.build(import_module(row.module).TINY, measured)
-        race.each("turn", WARM_UP, of=measured)
-        start = race.each("resident", of=measured)
-        differences = race.build(row.sizes)
-        race.each("turn", WARM_UP)  # what is compiled, is compiled now
-        peak = race.each("peak", of=measured)
-        turns: dict[str, list[list[float]]] = {name: [] for name in race.running}
-        for _ in range(settings.rounds):
-            for name, seconds in race.each("turn", settings.seconds).items():
-                turns[name].append(seconds)
+        try:
+            contenders = _measure(race, row, settings)
+        except Failed as error:
+            contenders, race.failed = {}, race.failed | {OURS: str(error)}
+    return {
+        "about": row.about,
+        "sizes": vars(row.sizes),
+        "unit": row.unit,
+        "count": getattr(row.sizes, "count", 1),
+        "contenders": contenders,
+        "skipped": race.skipped,
+        "failed": race.failed,
+    }
+
+
+def _measure(race: "_Race", row: Row, settings: Settings) -> dict[str, dict[str, Any]]:
+    imported = race.answers()
+    measured = (OURS, "fast", BASE)  # whose memory is compared
+    race.build(row.module.TINY, measured)
+    race.each("turn", WARM_UP, of=measured)
+    start = race.each("resident", of=measured)
+    differences = race.build(row.sizes)
+    race.each("turn", WARM_UP)  # what is compiled, is compiled now
+    peak = race.each("peak", of=measured)
+    turns: dict[str, list[list[float]]] = {name: [] for name in race.running}
+    for _ in range(settings.rounds):
+        for name, seconds in race.each("turn", settings.seconds).items():
+            turns[name].append(seconds)
     rounds = {name: [float(np.median(turn)) for turn in turns[name]] for name in race.running}
-    contenders: dict[str, dict[str, Any]] = {}
+    contenders = {}
     for name, medians in rounds.items():
         found: dict[str, Any] = {
             "seconds": spread([t for turn in turns[name] for t in turn])._asdict(),
@@ -120,19 +132,11 @@ def measure(row: Row, settings: Settings) -> dict[str, Any]:
         if name in differences:
             found["difference"] = differences[name]
         contenders[name] = found
-    return {
-        "about": row.about,
-        "sizes": vars(row.sizes),
-        "unit": row.unit,
-        "count": getattr(row.sizes, "count", 1),
-        "contenders": contenders,
-        "skipped": race.skipped,
-        "failed": race.failed,
-    }
+    return contenders
 
 
 class _Race:
-    """The contenders of a row that are still in it. Whoever fails is dropped, with the reason; ours must not."""
+    """The contenders that are still in it. Whoever fails is dropped, with the reason; without ours there is no race."""
 
     def __init__(self, row: Row, settings: Settings, stack: ExitStack) -> None:
         asked = [name for name in row.contenders if name in settings.contenders or name == OURS]
@@ -140,15 +144,15 @@ class _Race:
         self.skipped = {name: reason for name in asked if (reason := missing(name))}
         self.failed: dict[str, str] = {}
         self.running = {
-            name: stack.enter_context(Contender(name, row.module, settings.threads))
+            name: stack.enter_context(Contender(KINDS[name], row.module.__name__, settings.threads))
             for name in asked
             if name not in self.skipped
         }
 
-    def each(self, method: str, *args: Any, of: Collection[str] = tuple(KINDS)) -> dict[str, Any]:
-        """Ask one after another: the answers of those that give one."""
+    def each(self, method: str, *args: Any, of: Collection[str] | None = None) -> dict[str, Any]:
+        """Ask one after another, all or some: the answers of those that give one."""
         answers = {}
-        for name in [each for each in self.running if each in of]:
+        for name in [each for each in self.running if of is None or each in of]:
             try:
                 answers[name] = self.running[name].call(method, *args)
             except Failed as error:
@@ -171,12 +175,12 @@ class _Race:
         self.failed[name] = reason
         self.running.pop(name).close()
 
-    def build(self, sizes: Any, of: Collection[str] = tuple(KINDS)) -> dict[str, float]:
-        """Give all the same batch and weights, and drop those that come to another result: the differences."""
-        arrays = import_module(self.module).batch(sizes, np.random.default_rng(0))
+    def build(self, sizes: Any, of: Collection[str] | None = None) -> dict[str, float]:
+        """Give all or some the same batch and weights, and drop those that come to another result: the differences."""
+        arrays = self.module.batch(sizes, np.random.default_rng(0))
         self.each("build", sizes, arrays, None, of=(OURS,))
         weights, expected = self.each("weights", of=(OURS,))[OURS], self.each("result", of=(OURS,))[OURS]
-        others = [name for name in of if name != OURS]
+        others = [name for name in self.running if name != OURS and (of is None or name in of)]
         self.each("build", sizes, arrays, weights, of=others)
         differences = {}
         for name, result in self.each("result", of=[name for name in others if name != "products"]).items():

@@ -9,11 +9,11 @@ OTHERS = ("autograd", "dezero", "tinygrad")  # slower by far: at one row alone
 
 
 def _language_model(about: str, contenders: tuple[str, ...] = TRAINING, **sizes: object) -> Row:
-    return Row(about, "language_model", language_model.Sizes(**sizes), contenders)  # type: ignore[arg-type]
+    return Row(about, language_model, language_model.Sizes(**sizes), contenders)  # type: ignore[arg-type]
 
 
 def _generation(about: str, **sizes: object) -> Row:
-    return Row(about, "generation", generation.Sizes(**sizes), (*OURS, "torch"), "tokens/s")  # type: ignore[arg-type]
+    return Row(about, generation, generation.Sizes(**sizes), (*OURS, "torch"), "tokens/s")  # type: ignore[arg-type]
 
 
 ROWS = {
@@ -23,14 +23,14 @@ ROWS = {
     "lstm-2x512": _language_model("LSTM, 2 layers of H 512", H=512, layers=2),
     "gru": _language_model("GRU, H 256", cell="gru"),
     "rnn": _language_model("tanh RNN, H 256", cell="rnn"),
-    "tagger": Row("BiLSTM tagger, 2 layers, lengths", "tagger", tagger.Sizes(), TRAINING),
-    "gpt": Row("GPT, nanoGPT's CPU configuration", "gpt", gpt.Sizes(), TRAINING),
-    "bert": Row("BERT-mini, pre-training", "bert", bert.Sizes(), TRAINING),
-    "transformer": Row("Transformer for pairs, small", "transformer", transformer.Sizes(), TRAINING),
-    "seq2seq": Row("GRU with MLP attention", "attention_decoder", attention_decoder.Sizes(), TRAINING),
+    "tagger": Row("BiLSTM tagger, 2 layers, lengths", tagger, tagger.Sizes(), TRAINING),
+    "gpt": Row("GPT, nanoGPT's CPU configuration", gpt, gpt.Sizes(), TRAINING),
+    "bert": Row("BERT-mini, pre-training", bert, bert.Sizes(), TRAINING),
+    "transformer": Row("Transformer for pairs, small", transformer, transformer.Sizes(), TRAINING),
+    "seq2seq": Row("GRU with MLP attention", attention_decoder, attention_decoder.Sizes(), TRAINING),
     "write-lstm-1": _generation("writing, LSTM H 256, batch 1", model="lstm", B=1),
     "write-lstm-32": _generation("writing, LSTM H 256, batch 32", model="lstm", B=32),
     "write-gpt-1": _generation("writing, GPT with a cache, batch 1", model="gpt", B=1, width=128),
     "write-gpt-32": _generation("writing, GPT with a cache, batch 32", model="gpt", B=32, width=128),
-    "overhead": Row("operations on 1×1 tensors", "small_ops", small_ops.Sizes(), (*OURS, "torch"), "µs an op"),
+    "overhead": Row("operations on 1×1 tensors", small_ops, small_ops.Sizes(), (*OURS, "torch"), "µs an op"),
 }
