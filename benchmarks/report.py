@@ -1,6 +1,6 @@
 """What was measured, as tables (on the terminal and in Markdown) and as plots."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +10,19 @@ from .contender import KINDS
 from .side_by_side import BASE, OURS, TOLERANCE
 
 Results = dict[str, Any]
+
+# A contender looks the same in all plots.
+LOOKS: dict[str, dict[str, Any]] = {
+    "numpy": {"color": plots.BLUE, "marker": "o", "linestyle": "-"},
+    "fast": {"color": plots.RED, "marker": "^", "linestyle": "--"},
+    "products": {"color": "#777777", "marker": "|"},
+    "torch": {"color": plots.BLACK, "marker": "s", "linestyle": "-."},
+    "compile": {"color": plots.ORANGE, "marker": "s"},
+    "jax": {"color": plots.PURPLE, "marker": "v"},
+    "autograd": {"color": plots.GREEN, "marker": "x"},
+    "dezero": {"color": plots.SKY, "marker": "P"},
+    "tinygrad": {"color": plots.GREEN, "marker": "D"},
+}
 
 
 class Table(NamedTuple):
@@ -182,7 +195,6 @@ def _rows_figure(rows: Mapping[str, Any]) -> Any:
     figure = plots.new_figure(8, 1.5 + 0.42 * len(rows))
     axes = figure.add_subplot()
     for k, name in enumerate(names):
-        look = {key: value for key, value in _look(k).items() if key != "linestyle"}
         at = [(y, row["contenders"][name]["ratio"]) for y, row in enumerate(rows.values()) if name in row["contenders"]]
         offset = 0.5 * (k - (len(names) - 1) / 2) / len(names)
         medians = [ratio["median"] for _, ratio in at]
@@ -191,7 +203,9 @@ def _rows_figure(rows: Mapping[str, Any]) -> Any:
             [ratio["high"] - m for m, (_, ratio) in zip(medians, at, strict=True)],
         ]
         heights = [y + offset for y, _ in at]
-        axes.errorbar(medians, heights, xerr=ends, linestyle="none", markersize=5, label=KINDS[name].label, **look)
+        axes.errorbar(
+            medians, heights, xerr=ends, markersize=5, label=KINDS[name].label, **LOOKS[name] | {"linestyle": "none"}
+        )
     axes.axvline(1, color="#444444", linewidth=1)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(_ticks())
@@ -213,40 +227,37 @@ def _ticks() -> Any:
     return LogLocator(subs=(1, 2, 5))
 
 
-def _look(k: int) -> dict[str, Any]:
-    return plots.LOOKS[k % len(plots.LOOKS)]
-
-
 def _growth_figure(scaling: Mapping[str, Any], memory: Mapping[str, Any]) -> Any:
     count = len(scaling) + bool(memory)
     columns = min(count, 3)
     figure, panels = plots.panels(columns, -(-count // columns))
     for axes, series in zip(panels, scaling.values(), strict=False):
-        lines = [
-            (
-                f"{KINDS[name].label}, k = {_exponent(line['exponent'])}",
-                line["values"],
-                [1e3 * s for s in line["seconds"]],
-            )
-            for name, line in series["contenders"].items()
-        ]
-        _growth_panel(axes, series["about"], series["size"], "ms a step", lines)
+        for name, line in series["contenders"].items():
+            label = f"{KINDS[name].label}, k = {_exponent(line['exponent'])}"
+            plots.curve(axes, line["values"], [1e3 * s for s in line["seconds"]], label, **LOOKS[name])
+        longest: list[int] = max((line["values"] for line in series["contenders"].values()), key=len, default=[])
+        _finish(axes, series["about"], series["size"], "ms a step", longest)
     if memory:
-        lines = [
-            (f"{way['about']}, k = {_exponent(way['exponent'])}", way["lengths"], way["MB"]) for way in memory.values()
-        ]
-        _growth_panel(panels[len(scaling)], "memory", "T", "MB", lines)
+        for way, look in zip(memory.values(), plots.LOOKS, strict=False):
+            label = f"{way['about']}, k = {_exponent(way['exponent'])}"
+            plots.curve(panels[len(scaling)], way["lengths"], way["MB"], label, **look)
+        longest = max((way["lengths"] for way in memory.values()), key=len)
+        _finish(panels[len(scaling)], "memory", "T", "MB", longest)
     for axes in panels[count:]:
         axes.set_visible(False)
     return figure
 
 
-def _growth_panel(axes: Any, title: str, size: str, unit: str, lines: Iterable[tuple[str, Any, Any]]) -> None:
-    for k, (label, x, y) in enumerate(lines):
-        plots.curve(axes, x, y, label, **_look(k))
+def _finish(axes: Any, title: str, size: str, unit: str, values: Sequence[int]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.set_xticks(values, [f"{value:,}" for value in values])
+    axes.set_xticks([], minor=True)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high * (high / low) ** 0.3)  # room for the legend
+    axes.yaxis.set_major_formatter("{x:,.10g}")
+    axes.yaxis.set_minor_formatter("")
     axes.set_title(title, fontsize=10)
     axes.set_xlabel(size)
     axes.set_ylabel(unit)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(loc="upper left", frameon=False, fontsize=8)
