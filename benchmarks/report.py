@@ -93,7 +93,12 @@ def _time(row: Mapping[str, Any], seconds: Mapping[str, float]) -> str:
     n = row["count"]
     in_unit = {"ms a step": lambda s: 1e3 * s, "tokens/s": lambda s: n / s, "µs an op": lambda s: 1e6 * s / n}
     middle, *ends = (in_unit[row["unit"]](seconds[part]) for part in ("median", "low", "high"))
-    return f"{middle:,.4g} ({min(ends):,.3g}–{max(ends):,.3g})" if middle < 1e4 else f"{middle:,.0f}"
+    return f"{_digits(middle)} ({_digits(min(ends))}–{_digits(max(ends))})"
+
+
+def _digits(x: float) -> str:
+    """Three of them, or all before the point."""
+    return f"{x:.3g}" if x < 1000 else f"{x:,.0f}"
 
 
 def _ratios(rows: Mapping[str, Any]) -> Table:
@@ -102,10 +107,8 @@ def _ratios(rows: Mapping[str, Any]) -> Table:
     for name, row in rows.items():
         ratios = [row["contenders"].get(each, {}).get("ratio") for each in names]
         if any(ratios):
-            lines.append([name, row["about"], *("–" if not r else _spread(r) for r in ratios)])
-    return Table(
-        "PyTorch's time / theirs: above 1 is faster", ["row", "", *(KINDS[name].label for name in names)], lines
-    )
+            lines.append([name, *("–" if not r else _spread(r) for r in ratios)])
+    return Table("PyTorch's time / theirs: above 1 is faster", ["row", *(KINDS[name].label for name in names)], lines)
 
 
 def _spread(values: Mapping[str, float]) -> str:
@@ -113,21 +116,22 @@ def _spread(values: Mapping[str, float]) -> str:
 
 
 def _memory(rows: Mapping[str, Any]) -> Table:
+    names = [
+        name for name in _present(rows) if any("memory" in row["contenders"].get(name, {}) for row in rows.values())
+    ]
     lines = []
     for name, row in rows.items():
-        found = {each: c for each, c in row["contenders"].items() if c.get("memory") is not None}
-        ours, theirs = found.get(OURS), found.get(BASE)
-        if not ours:
-            continue
-        cells = [f"{c['memory']:.1f} + {c['loaded']:.1f}" if c else "–" for c in (ours, found.get("fast"), theirs)]
+        found = {each: c for each, c in row["contenders"].items() if "memory" in c}
         ratios = ["–", "–"]
-        if theirs:
-            whole = [c["memory"] + c["loaded"] for c in (ours, theirs)]
-            ratios = [f"{ours['memory'] / theirs['memory']:.2f}", f"{whole[0] / whole[1]:.2f}"]
-        lines.append([name, row["about"], *cells, *ratios])
+        if OURS in found and BASE in found:
+            ours, theirs = found[OURS], found[BASE]
+            sums = [c["memory"] + c["loaded"] for c in (ours, theirs)]
+            ratios = [f"{ours['memory'] / theirs['memory']:.2f}", f"{sums[0] / sums[1]:.2f}"]
+        cells = [f"{c['memory']:.1f} + {c['loaded']:.1f}" if c else "–" for c in map(found.get, names)]
+        if found:
+            lines.append([name, *cells, *ratios])
     title = "Peak memory, MB: a model and its steps + what the library loads with the first of them, after its import"
-    labels = [KINDS[name].label for name in (OURS, "fast", BASE)]
-    return Table(title, ["row", "", *labels, "ours / PyTorch's", "of the sums"], lines)
+    return Table(title, ["row", *(KINDS[name].label for name in names), "ours / PyTorch's", "of the sums"], lines)
 
 
 def _scaling(scaling: Mapping[str, Any]) -> Table:
