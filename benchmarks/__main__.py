@@ -74,8 +74,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("the docs show everything: --keep without names, --peers or --quick")
     options.names = chosen(options.names or (QUICK if options.quick else (*ROWS, *OTHER)), parser)
     options.peers = peers(options.peers, options.quick, parser)
-    options.rounds = options.rounds or (5 if options.quick else 15)
-    options.seconds = options.seconds or (0.25 if options.quick else 0.5)
+    if options.rounds is None:
+        options.rounds = 5 if options.quick else 15
+    if options.seconds is None:
+        options.seconds = 0.25 if options.quick else 0.5
     if min(options.rounds, options.seconds, options.threads) <= 0:
         parser.error("--rounds, --seconds and --threads are above 0")
     return options

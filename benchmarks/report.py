@@ -8,6 +8,7 @@ from tinygrad_seq.viz import plots
 
 from .contender import KINDS
 from .side_by_side import BASE, OURS, TOLERANCE
+from .table import RELU
 
 Results = dict[str, Any]
 
@@ -66,7 +67,9 @@ def markdown(results: Results) -> str:
         "# Side by side\n\n"
         f"`{results['command']}`, {results['date']}: {settings['rounds']} rounds of {settings['seconds']:g} s a turn, "
         f"{settings['threads']} threads. Median (quartiles). Before anything was timed, all began with the same "
-        f"float32 weights and batch, and each gradient was within {TOLERANCE:.0e} of its largest element of ours."
+        f"float32 weights and batch, and each gradient was within {TOLERANCE:.0e} of ours, relative to its largest. "
+        f"Where there are ReLUs, that holds in small, and {RELU:.0e} at full size: an input may round to the other "
+        "side of 0."
     )
     return "\n\n".join([head, *(table.markdown() for table in tables(results))]) + "\n"
 

@@ -172,8 +172,10 @@ def test_what_should_be_nothing_may_be_rounding_errors() -> None:
 FALSE_ROW = """
 import os, time
 import numpy as np
-class Sizes: pass
+class Sizes:
+    tiny = False
 TINY = Sizes()
+TINY.tiny = True
 def batch(s, rng): return {"x": np.ones(3)}
 class ours:
     factor = 1.0
@@ -183,6 +185,8 @@ class ours:
     def run(self): pass
 class wrong(ours): factor = 1.001
 class close(ours): factor = 1.00001
+class kinked(ours):
+    def __init__(self, s, given): self.x = (1 if s.tiny else 1.01) * given.arrays["x"]
 class undefined(ours): factor = float("nan")
 class broken(ours):
     def run(self): raise ZeroDivisionError("in a step")
@@ -202,7 +206,7 @@ def false_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Row:
     """A row whose contenders go wrong in all ways: where they are looked up, they are kinds of their own."""
     (tmp_path / "false_row.py").write_text(FALSE_ROW, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    names = ("wrong", "close", "undefined", "broken", "dying", "slow", "told", "threads", "absent")
+    names = ("wrong", "close", "kinked", "undefined", "broken", "dying", "slow", "told", "threads", "absent")
     for name in names:
         monkeypatch.setitem(KINDS, name, Kind(name, name, environment={"TOLD": "1"}))
     monkeypatch.setitem(KINDS, "absent", Kind("absent", "absent", ("no_such_package_at_all",)))
@@ -217,11 +221,19 @@ def test_whoever_goes_wrong_is_dropped_and_the_others_stay(false_row: Row) -> No
     assert list(found["contenders"]) == ["numpy", "close", "told", "threads"]
     assert found["skipped"] == {"absent": "not installed: pip install no_such_package_at_all"}
     failed = found["failed"]
-    assert failed.keys() == {"wrong", "undefined", "broken", "dying"}
+    assert failed.keys() == {"wrong", "kinked", "undefined", "broken", "dying"}
     assert failed["wrong"] == "its result is not ours: 1.0e-03 apart, more than 1e-04"
     assert "nan apart" in failed["undefined"]
     assert failed["broken"].startswith("ZeroDivisionError: in a step")
     assert failed["dying"] == "its process ended with code 3"
+
+
+def test_where_there_are_relus_what_is_right_in_small_may_differ_at_full_size(false_row: Row) -> None:
+    row = false_row._replace(contenders=("numpy", "wrong", "kinked"), tolerance=table.RELU)
+    found = measure(row, SETTINGS._replace(contenders=row.contenders))
+    assert list(found["contenders"]) == ["numpy", "kinked"]
+    assert found["contenders"]["kinked"]["difference"] == pytest.approx(0.01)
+    assert {name for name, row in table.ROWS.items() if row.tolerance != side_by_side.TOLERANCE} == {"transformer"}
 
 
 def test_one_that_does_not_answer_is_ended(false_row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,7 +369,7 @@ def test_names_and_peers() -> None:
     [
         (["ltsm"], "unknown name 'ltsm': expected some of lstm-128"),
         (["--peers", "pytorch"], "unknown peer 'pytorch': expected some of products, torch"),
-        (["--rounds", "-1"], "above 0"),
+        (["--rounds", "0"], "above 0"),
         (["--keep", "x", "--quick"], "the docs show everything"),
     ],
 )
