@@ -187,7 +187,10 @@ class _Race:
         self.each("build", sizes, arrays, weights, of=others)
         differences = {}
         for name, result in self.each("result", of=[name for name in others if name != "products"]).items():
-            differences[name] = difference(result, expected)
-            if not differences[name] <= tolerance:
-                self.drop(name, f"its result is not ours: {differences[name]:.1e} apart, more than {tolerance:.0e}")
+            try:
+                differences[name] = difference(result, expected)
+                if not differences[name] <= tolerance:
+                    raise Failed(f"its result is not ours: {differences[name]:.1e} apart, more than {tolerance:.0e}")
+            except Failed as error:
+                self.drop(name, str(error))
         return differences

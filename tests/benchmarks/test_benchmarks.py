@@ -188,6 +188,8 @@ class close(ours): factor = 1.00001
 class kinked(ours):
     def __init__(self, s, given): self.x = (1 if s.tiny else 1.01) * given.arrays["x"]
 class undefined(ours): factor = float("nan")
+class short(ours):
+    def result(self): return {}
 class broken(ours):
     def run(self): raise ZeroDivisionError("in a step")
 class dying(ours):
@@ -206,7 +208,7 @@ def false_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Row:
     """A row whose contenders go wrong in all ways: where they are looked up, they are kinds of their own."""
     (tmp_path / "false_row.py").write_text(FALSE_ROW, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    names = ("wrong", "close", "kinked", "undefined", "broken", "dying", "slow", "told", "threads", "absent")
+    names = ("wrong", "close", "kinked", "undefined", "short", "broken", "dying", "slow", "told", "threads", "absent")
     for name in names:
         monkeypatch.setitem(KINDS, name, Kind(name, name, environment={"TOLD": "1"}))
     monkeypatch.setitem(KINDS, "absent", Kind("absent", "absent", ("no_such_package_at_all",)))
@@ -221,8 +223,9 @@ def test_whoever_goes_wrong_is_dropped_and_the_others_stay(false_row: Row) -> No
     assert list(found["contenders"]) == ["numpy", "close", "told", "threads"]
     assert found["skipped"] == {"absent": "not installed: pip install no_such_package_at_all"}
     failed = found["failed"]
-    assert failed.keys() == {"wrong", "kinked", "undefined", "broken", "dying"}
+    assert failed.keys() == {"wrong", "kinked", "undefined", "short", "broken", "dying"}
     assert failed["wrong"] == "its result is not ours: 1.0e-03 apart, more than 1e-04"
+    assert failed["short"] == "results that are not on both sides: ['x']"
     assert "nan apart" in failed["undefined"]
     assert failed["broken"].startswith("ZeroDivisionError: in a step")
     assert failed["dying"] == "its process ended with code 3"
