@@ -142,7 +142,7 @@ def _scaling(scaling: Mapping[str, Any]) -> Table:
     for series in scaling.values():
         for name, line in series["contenders"].items():
             points = ", ".join(
-                f"{value:,}: {1e3 * seconds:.3g}"
+                f"{value:,}: {_digits(1e3 * seconds)}"
                 for value, seconds in zip(line["values"], line["seconds"], strict=True)
             )
             lines.append([series["about"], series["size"], KINDS[name].label, points, _exponent(line["exponent"])])
@@ -152,7 +152,7 @@ def _scaling(scaling: Mapping[str, Any]) -> Table:
 def _growth(memory: Mapping[str, Any]) -> Table:
     lines = []
     for way in memory.values():
-        points = ", ".join(f"{T:,}: {MB:.3g}" for T, MB in zip(way["lengths"], way["MB"], strict=True))
+        points = ", ".join(f"{T:,}: {_digits(MB)}" for T, MB in zip(way["lengths"], way["MB"], strict=True))
         lines.append([way["about"], points, _exponent(way["exponent"])])
     return Table("Memory, MB, by the length T; k in memory ∝ Tᵏ", ["what", "MB", "k"], lines)
 
