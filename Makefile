@@ -19,7 +19,8 @@ help:
 	@echo "make test         run all tests"
 	@echo "make check        lint, formatting and types"
 	@echo "make test-cupy    run the GPU code of the real CuPy on the CPU (needs g++ and Python's headers)"
-	@echo "make bench        measure speed, beside PyTorch where it is installed"
+	@echo "make bench        measure speed and memory beside other libraries; PyTorch is not installed by it"
+	@echo "make bench-quick  the same of a few models beside PyTorch alone, in less than 3 minutes"
 	@echo "make gallery      draw all pictures of docs/gallery anew"
 	@echo "make experiments  measure all claims of the chapter and write docs/experiments.md anew; takes long"
 	@echo "make clean        remove what these made, except out/"
@@ -41,7 +42,10 @@ test-cupy: $(VENV_CUPY)/.installed-cupy
 	HOSTCUDA_CACHE="$${HOSTCUDA_CACHE:-$(CURDIR)/$(VENV_CUPY)/kernels}" $(VENV_CUPY)/bin/python tests/gpu/run_real_cupy.py
 
 bench: $(VENV)/.installed-bench
-	for file in benchmarks/*.py; do $(PY) $$file || exit 1; done
+	$(PY) -m benchmarks
+
+bench-quick: $(VENV)/.installed-bench
+	$(PY) -m benchmarks --quick
 
 gallery: $(VENV)/.installed-all
 	$(PY) scripts/make_gallery.py
@@ -84,4 +88,4 @@ $(VENV_CUPY)/.installed-cupy: $(VENV_CUPY)/.made $(METADATA)
 	$(VENV_CUPY)/bin/python -m pip --disable-pip-version-check install --quiet -e '.[test]' $(CUPY)
 	@touch $@
 
-.PHONY: help demo test check test-cupy bench gallery experiments clean venv
+.PHONY: help demo test check test-cupy bench bench-quick gallery experiments clean venv

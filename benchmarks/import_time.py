@@ -1,14 +1,10 @@
-"""What `import tinygrad_seq` takes over `import numpy`: fresh processes, interleaved, medians.
+"""What `import tinygrad_seq` takes over `import numpy`: fresh processes, interleaved."""
 
-python benchmarks/import_time.py
-"""
-
-import statistics
 import subprocess
 import sys
 import time
 
-ROUNDS = 15
+from .side_by_side import Spread, spread
 
 
 def seconds(statement: str) -> float:
@@ -17,18 +13,15 @@ def seconds(statement: str) -> float:
     return time.perf_counter() - start
 
 
-def main() -> None:
-    times: dict[str, list[float]] = {"import numpy": [], "import tinygrad_seq": []}
-    for statement in times:
+def measure_imports(rounds: int) -> dict[str, dict[str, float]]:
+    """{"numpy", "tinygrad_seq": Spreads, the interpreter's start included; "over": that of the differences}."""
+    statements = {"numpy": "import numpy", "tinygrad_seq": "import tinygrad_seq"}
+    for statement in statements.values():
         seconds(statement)  # once, so that everything is compiled and in the cache
-    for _ in range(ROUNDS):
-        for statement, found in times.items():
-            found.append(seconds(statement))
-    medians = [statistics.median(found) for found in times.values()]
-    for statement, median in zip(times, medians, strict=True):
-        print(f"{statement:20s} {median:.3f} s, the interpreter's start included")
-    print(f"tinygrad_seq over numpy: {medians[1] - medians[0]:.3f} s")
-
-
-if __name__ == "__main__":
-    main()
+    times: dict[str, list[float]] = {name: [] for name in statements}
+    for _ in range(rounds):
+        for name, statement in statements.items():
+            times[name].append(seconds(statement))
+    over = [ours - numpy for numpy, ours in zip(times["numpy"], times["tinygrad_seq"], strict=True)]
+    spreads: dict[str, Spread] = {name: spread(found) for name, found in (times | {"over": over}).items()}
+    return {name: each._asdict() for name, each in spreads.items()}

@@ -160,7 +160,7 @@ def test_an_environment_whose_python_is_gone_is_made_anew(machine: Machine) -> N
 def test_help_names_every_command(machine: Machine) -> None:
     done = machine.make()
     assert done.returncode == 0
-    for target in ("demo", "test", "check", "test-cupy", "bench", "experiments", "clean"):
+    for target in ("demo", "test", "check", "test-cupy", "bench", "bench-quick", "experiments", "clean"):
         assert f"make {target} " in done.stdout
 
 
