@@ -306,7 +306,7 @@ def _union(
 
 
 def _both_names(a: Node, b: Node) -> str:
-    if a.label == b.label and a.path == b.path:
+    if a.path == b.path and (a.path or a.label == b.label):
         return b.label
     names = " → ".join(name for name in (_called(a)[0], _called(b)[0]) if name)
     return " = ".join(text for text in (names, _called(b)[1]) if text)
