@@ -247,25 +247,84 @@ def test_blocks_that_read_something_of_their_own_are_drawn() -> None:
 
 def test_blocks_side_by_side_are_drawn() -> None:
     x = ones(2, grad=True)
-    ys = []
-    for k in range(4):
-        with scope(f"head {k}"):
-            ys.append(ts.ops.tanh(x))
-    assert len(frames(ts.graph(ts.ops.stack(ys)))) == 4
+
+    def heads() -> list[ts.Tensor]:
+        found = []
+        for k in range(4):
+            with scope(f"head {k}"):
+                found.append(ts.ops.tanh(x))
+        return found
+
+    g = ts.graph(ts.ops.stack(heads()))
+    assert frames(g) == [f"head {k}" for k in range(4)]
 
 
-def test_a_value_from_the_middle_of_a_run_ends_it() -> None:
-    ys = [ones(2, grad=True)]
+def row(n: int) -> list[ts.Tensor]:
+    """What each of n blocks computes, in a list that no variable of a test holds."""
+    found = [ones(2, grad=True)]
+    for k in range(n):
+        with scope(f"block {k}"):
+            found.append(ts.ops.tanh(found[-1]))
+    return found[1:]
+
+
+def last_and_third() -> list[ts.Tensor]:
+    values = row(7)
+    return [values[-1], values[2]]
+
+
+def test_an_output_from_the_middle_of_a_run_ends_it() -> None:
+    g = ts.graph(last_and_third())
+    assert frames(g) == ["block 0 × 3", "block 3 × 4"]
+    assert [n.output for n in g.nodes] == [False, True, True] and sum(g.size) == 8
+
+
+def test_a_value_in_the_middle_that_has_a_name_ends_it() -> None:
+    y = ones(2, grad=True)
     for k in range(7):
         with scope(f"block {k}"):
-            ys.append(ts.ops.tanh(ys[-1]))
-    last, middle = ys[-1], ys[3]
-    del ys
-    g = ts.graph([last, middle])
-    assert frames(g) == ["block 0 × 3", "block 3 × 4"] and [n.label for n in g.nodes if n.output] == [
-        "middle = tanh", "last = tanh",
-    ]  # fmt: skip
-    assert sum(g.size) == 8
+            y = ts.ops.tanh(y)
+        if k == 3:
+            middle = y
+    g = ts.graph(y)
+    assert frames(g) == ["block 0 × 4", "block 4 × 3"]
+    assert labels(g) == ["tensor", "middle = tanh", "y = tanh"] and middle.shape == (2,)
+
+
+def test_a_value_in_the_middle_that_something_else_reads_ends_it() -> None:
+    def read_twice() -> ts.Tensor:
+        values = row(7)
+        return values[-1] * values[3]
+
+    g = ts.graph(read_twice())
+    assert frames(g) == ["block 0 × 4", "block 4 × 3"]
+    assert arrows(g) == [("tensor", "tanh"), ("tanh", "tanh"), ("tanh", "⊙"), ("tanh", "⊙")]
+
+
+def test_a_last_block_that_differs_is_drawn() -> None:
+    g = ts.graph(chain(lambda y, k: y * (2.0 if k < 3 else 3.0)).sum())
+    assert frames(g) == ["block 0 × 3", "block 3"] and labels(g) == ["tensor", "× 2", "× 3", "Σ"]
+
+
+def test_blocks_that_read_at_other_places_are_drawn() -> None:
+    s = ones(2)
+
+    def step(y: ts.Tensor, k: int) -> ts.Tensor:
+        return ts.ops.tanh(y + s + s) + s if k % 2 else ts.ops.tanh(y + s) + s + s
+
+    assert len(frames(ts.graph(chain(step).sum()))) == 4
+
+
+def test_blocks_that_cross_over_are_drawn() -> None:
+    a = b = ones(2, grad=True)
+    for k in range(4):
+        with scope(f"block {k}"):
+            a, b = ts.ops.tanh(a), ts.ops.exp(b)
+        if k % 2:
+            a, b = b, a
+    product = a * b
+    del a, b
+    assert len(frames(ts.graph(product))) == 4
 
 
 def test_what_reads_every_block_is_read_from_the_one_that_is_drawn() -> None:
