@@ -386,7 +386,7 @@ class _Picture:
                     self.values[key] = value
             for source, constant, value in zip(op.sources, op.constants or repeat(None), op.note.inputs, strict=False):
                 if value is not None:
-                    self.values.setdefault((self.found.resolve(source) if source else constant, 0), value)
+                    self.values.setdefault((constant if source is None else self.found.resolve(source), 0), value)
 
     def draw(self, title: str) -> Graph:
         outputs = [self._before_plumbing(self.found.resolve(place)) for place in self.found.outputs]

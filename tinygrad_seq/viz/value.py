@@ -434,6 +434,15 @@ def close(graph: Graph, parts: Iterable[str]) -> Graph:
         parts: ids of parts. Where a part is closed, those in it are gone.
     Raises:
         ValueError: for an id that no part has.
+
+    >>> import tinygrad_seq as ts
+    >>> linear = ts.nn.Linear(2, 3)
+    >>> y = ts.ops.tanh(linear(ts.tensor([[1.0, 2.0]])))
+    >>> g = ts.graph(y)
+    >>> print(ts.viz.close(g, [part.id for part in g.parts]))
+    1 of 5 boxes shown, 4 folded
+    0  linear: Linear  (1, 3)  4 boxes
+    1  y = tanh (0)    (1, 3)  output
     """
     wanted = set(parts)
     if unknown := wanted - {part.id for part in graph.parts}:
