@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from . import data, train, viz
     from .train import explain_grad
-    from .viz import graph, graph_diff
+    from .viz import graph, graph_diff, trace
 
 __version__ = "0.1.0"
 
@@ -36,6 +36,7 @@ __all__ = [
     "seed",
     "tensor",
     "testing",
+    "trace",
     "train",
     "viz",
 ]
@@ -43,7 +44,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Parts that not everyone needs are imported when they are first named."""
-    if name in ("graph", "graph_diff"):
+    if name in ("graph", "graph_diff", "trace"):
         return getattr(importlib.import_module(".viz", __name__), name)
     if name == "explain_grad":
         return importlib.import_module(".train", __name__).explain_grad

@@ -84,8 +84,9 @@ def test_models(name: str) -> None:
     assert g.title == name and g.parts[0].label == f"model: {name}" and not g.note
     inputs = {node.label for node in g.nodes if node.kind == "input"}
     assert inputs & {"tokens", "ids", "source"}, inputs
-    parameters = [node.label for node in g.nodes if node.kind == "parameter"]
-    assert parameters and all("." in label or label.endswith("token") for label in parameters)
+    parameters = [node for node in g.nodes if node.kind == "parameter"]
+    assert parameters and all("." in node.path or node.path.endswith("token") for node in parameters)
+    assert all(node.path.endswith(node.label) for node in parameters)
     assert any(node.output for node in g.nodes)
 
 
@@ -96,7 +97,7 @@ def test_names_in_any_spelling() -> None:
 def test_text_without_a_file() -> None:
     result = run("language-model", "--open", "lstm")
     assert result.exit_code == 0 and result.stdout.startswith("LanguageModel\n")
-    assert "fₜ = σ" in result.stdout and "embedding.weight" in result.stdout
+    assert "fₜ = σ" in result.stdout and "embedding: Embedding" in result.stdout
     assert "fₜ = σ" not in run("language-model").stdout
 
 

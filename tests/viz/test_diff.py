@@ -99,7 +99,7 @@ def test_fused_against_its_definition() -> None:
     d = ts.graph_diff(ts.graph(y), ts.graph(y, open="lstm"))
     assert labels(d, "-") == ["LSTM sequence"]
     assert {"fₜ = σ", "hₜ = ⊙", "x₁", "x₂"} <= set(labels(d, "+"))
-    assert {"x", "lstm.weight_ih_l0", "head.weight", "linear", "y = Σ"} <= set(labels(d, "="))
+    assert {"x", "weight_ih_l0", "weight", "bias", "linear", "y = Σ"} <= set(labels(d, "="))
     frames = {part.label: part.side for part in d.parts}
     assert frames == {"lstm: LSTM": "=", "LSTM sequence": "+", "t = 1 · lstm": "+", "t = 2 · lstm": "+",
                       "head: Linear": "="}  # fmt: skip

@@ -16,7 +16,7 @@ import tinygrad_seq as ts
 from tinygrad_seq.core.equations import EQUATIONS
 from tinygrad_seq.viz import Edge, Graph, Node, Part, render
 from tinygrad_seq.viz.dot import quoted
-from tinygrad_seq.viz.draw import runs
+from tinygrad_seq.viz.symbols import runs
 from viz.renderers import AVAILABLE, each_renderer, needs_dot
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -132,7 +132,8 @@ def test_every_box_frame_and_arrow_is_drawn(renderer: render.Renderer, monkeypat
     line = EQUATIONS["lstm.f"].line
     assert Path(EQUATIONS["lstm.f"].file).read_text("utf-8").splitlines()[line - 1].strip().startswith("f_t = ")
     assert tips[forget] == (
-        f"f_t = σ(W_f x_t + U_f h_{{t-1}} + b_f)\nlstm.py, line {line}\nshape (1, 5)\ndtype float32\noperation Sigmoid"
+        f"f_t = σ(W_f x_t + U_f h_{{t-1}} + b_f)\nlstm.py, line {line}\nshape (1, 5)\ndtype float32\n"
+        "device cpu\noperation Sigmoid"
     )
 
 

@@ -77,10 +77,10 @@ digraph {
 label="A product", tooltip="A product"]
   node [fontname="Helvetica", fontsize=14, fixedsize=true, shape=box]
   edge [fontname="Helvetica", fontsize=11, fontcolor="#333333", color="#555555", arrowsize=0.6]
-  n0 [label="a\\n(2,)", tooltip="a\\nshape (2,)\\ndtype float32", shape=box, style="filled", fillcolor="#FCE3BF", \
-color="#8A5A00", penwidth=1, width=0.6, height=0.54]
-  n1 [label="y = 2 ×\\n(2,)", tooltip="y = 2 ×\\nshape (2,)\\ndtype float32\\noperation Mul", shape=box, \
-style="rounded,filled", fillcolor="#D3EFE3", color="#006B4C", penwidth=2.5, width=0.9, height=0.54]
+  n0 [label="a\\n(2,)", tooltip="a\\nshape (2,)\\ndtype float32\\ndevice cpu", shape=box, style="filled", \
+fillcolor="#FCE3BF", color="#8A5A00", penwidth=1, width=0.6, height=0.54]
+  n1 [label="y = 2 ×\\n(2,)", tooltip="y = 2 ×\\nshape (2,)\\ndtype float32\\ndevice cpu\\noperation Mul", \
+shape=box, style="rounded,filled", fillcolor="#D3EFE3", color="#006B4C", penwidth=2.5, width=0.9, height=0.54]
   n0 -> n1
 }
 """
@@ -121,7 +121,7 @@ def test_the_value_is_plain() -> None:
     assert found["nodes"][0] == {
         "id": "n0", "kind": "input", "label": "x", "shape": [8, 3], "dtype": "float32", "part": None, "op": "",
         "equation": "", "output": False, "count": 1, "row": None, "source": "", "side": "",
-        "device": "", "line": "", "value": None, "gradient": None,
+        "device": "cpu", "line": "", "value": None, "gradient": None, "path": "",
     }  # fmt: skip
     assert len(found["edges"]) == len(g.edges)
     lstm = ts.viz.equation_graph("lstm")
@@ -256,7 +256,9 @@ def test_names_that_no_picture_can_show_are_cleaned() -> None:
 def test_several_models_keep_their_variables_names_before_the_paths() -> None:
     encoder, decoder = ts.nn.Linear(2, 2), ts.nn.Linear(2, 2)
     g = ts.graph(decoder(encoder(ones(1, 2))))
-    assert labels(g, "parameter") == ["encoder.weight", "encoder.bias", "decoder.weight", "decoder.bias"]
+    assert labels(g, "parameter") == ["weight", "bias", "weight", "bias"]
+    paths = [n.path for n in g.nodes if n.kind == "parameter"]
+    assert paths == ["encoder.weight", "encoder.bias", "decoder.weight", "decoder.bias"]
     assert [part.label for part in g.parts] == ["encoder: Linear", "decoder: Linear"]
 
 
@@ -291,12 +293,13 @@ def test_modules_are_nested_frames_and_shared_weights_stand_between() -> None:
         ("lstm: LSTM", "module"),
         ("output: Linear", "module"),
     ]
-    assert part_of(g, node(g, "lstm.weight_ih_l0")) == ["model: Tied", "lstm: LSTM"]
+    assert part_of(g, node(g, "weight_ih_l0")) == ["model: Tied", "lstm: LSTM"]
+    assert node(g, "weight_ih_l0").path == "lstm.weight_ih_l0" and "lstm.weight_ih_l0" in g.dot
     assert part_of(g, node(g, "embedding.weight")) == ["model: Tied"]
-    assert part_of(g, node(g, "output.bias")) == ["model: Tied", "output: Linear"]
+    assert part_of(g, node(g, "bias")) == ["model: Tied", "output: Linear"]
     assert part_of(g, node(g, "tokens")) == part_of(g, node(g, "loss = cross entropy")) == []
     assert [n.label for n in g.nodes if n.kind == "fused"] == ["LSTM sequence", "linear", "loss = cross entropy"]
-    assert ("lstm.weight_hh_l0", "LSTM sequence", "U") in arrows(g)
+    assert ("weight_hh_l0", "LSTM sequence", "U") in arrows(g)
     assert ("h₀", "LSTM sequence", "") in arrows(g)  # the box says it already
 
 

@@ -338,7 +338,7 @@ digraph {
     graph [rank=same]
     n0 [label="W_{xh}, W_{hh}, b_h", tooltip="W_xh = weight_ih_l0 (5, 4)\\nW_hh = weight_hh_l0 (5, \
 5)\\nb_h = bias_ih_l0 (5,) + bias_hh_l0 (5,)", shape=box, style="filled", fillcolor="#FCE3BF", \
-color="#8A5A00", penwidth=1, width=2.26, height=0.36, group=row1]
+color="#8A5A00", penwidth=1, width=1.43, height=0.36, group=row1]
   }
   subgraph column_p1 {
     graph [rank=same]

@@ -54,6 +54,8 @@ class FusedOp(Op):
         self.number, self.sources, self.scope = next_number(), sources, state.scope
         self.constants = [mark(x) for x in inputs]
         self.kept = [arrays, tape]
+        if state.tracer is not None:
+            state.tracer(self, arrays, ys)
         if type(ys) is tuple:
             return self._outputs(ys)
         self.shape, self.dtype = ys.shape, ys.dtype

@@ -46,6 +46,7 @@ class Op(Place):
     keeps: ClassVar[tuple[int, ...]] = ()
     names: ClassVar[tuple[str, ...]] = ()  # of the inputs, in `forward`
     kept: Any = None
+    note: Any = None  # what a tracer says of it
     _keep: ClassVar[Any]
 
     def __init_subclass__(cls) -> None:
@@ -103,6 +104,8 @@ class Op(Place):
                     constants.append(None if x.place is not None else x.constant or x.as_constant())
                 else:
                     constants.append(Constant(x.shape, x.dtype) if hasattr(x, "dtype") else x)
+        if state.tracer is not None:
+            state.tracer(self, arrays, y)
         if type(y) is tuple:
             self.kept = self._keep(arrays)
             return self._outputs(y)

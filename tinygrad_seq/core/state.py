@@ -38,6 +38,7 @@ class _State(threading.local):  # class attributes are the defaults of every thr
     fused: bool = True  # fused operations run their kernel, not their definition
     scope: Scope | None = None
     recorder: Any = None  # who wants to know the symbols of equation blocks
+    tracer: Any = None  # called with every operation that joins the graph, its input arrays and its output
 
 
 state = _State()

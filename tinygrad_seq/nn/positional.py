@@ -60,7 +60,9 @@ class SinusoidalPositions(Module):
         self.table = Tensor(table)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        return x + _rows(self, x, start).astype(x.dtype)
+        rows = _rows(self, x, start).astype(x.dtype)
+        rows.name = "PE"
+        return x + rows
 
     def extra_repr(self) -> str:
         return f"{self.d_model}, max_len={self.max_len}"

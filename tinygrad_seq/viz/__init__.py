@@ -8,7 +8,9 @@ from .heat_maps import attention_plot, gate_plot
 from .page import Picture, Sample, Table, Text, page
 from .plots import loss_curve
 from .render import RenderError, check
-from .value import Edge, Graph, Node, Part, Summary, fold, fold_steps, fold_to
+from .repeats import fold_repeats
+from .tracing import trace
+from .value import Edge, Graph, Node, Part, Summary, close, fold, fold_depth, fold_steps, fold_to
 
 __all__ = [
     "Edge",
@@ -24,9 +26,12 @@ __all__ = [
     "Text",
     "attention_plot",
     "check",
+    "close",
     "equation_graph",
     "equations",
     "fold",
+    "fold_depth",
+    "fold_repeats",
     "fold_steps",
     "fold_to",
     "gate_plot",
@@ -38,4 +43,5 @@ __all__ = [
     "parameter_histogram",
     "schedule_plot",
     "singular_value_plot",
+    "trace",
 ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import builtins
 import inspect
+import re
 import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,10 +18,12 @@ from ..core import FusedOp, Leaf, Op, Tensor
 from ..core.equations import Block, Equation
 from ..core.op import Slot
 from ..core.state import Scope, Step, setting
-from ..core.tensor import Constant, next_number
+from ..core.tensor import Constant, Place, next_number
 from ..nn import Module
 from . import names
-from .value import Edge, Graph, Node, Part, fold_steps, fold_to, fold_to_fit, join_steps
+from .repeats import fold_repeats
+from .tracing import summary
+from .value import Edge, Graph, Node, Part, Summary, fold_depth, fold_steps, fold_to, fold_to_fit, join_steps
 
 # These move elements about without computing anything: an arrow says enough.
 PLUMBING = {
@@ -31,18 +35,32 @@ HARDEST = 3000  # rows that all arrows run over together: about a second of Grap
 WIDEST_SUM = 8  # terms that one + takes
 
 
-def graph(value: Any, *, open: Any = (), time: bool | str = False, title: str | None = None) -> Graph:
+def graph(
+    value: Any,
+    *,
+    open: Any = (),
+    depth: int | None = None,
+    repeats: bool = False,
+    equations: bool = False,
+    time: bool | str = False,
+    title: str | None = None,
+) -> Graph:
     """The picture of how a value was computed. The computation needs no preparation, and may have been differentiated.
 
     Boxes are named by, in this order: a tensor's own `name` or its symbol in an equation, its path in the model
     (`lstm.weight_ih_l0`), the variable that holds it where this function is called, the operation. Calls of modules,
     equation blocks and time steps are frames. What moves elements without computing (reshape, split, indexing) is part
-    of an arrow. Of more than three time steps the first and the last are drawn; of more than 400 boxes the rest is
-    folded, and the picture says so.
+    of an arrow. Of more than three time steps the first and the last are drawn; of three or more equal blocks in a row,
+    as the layers of a Transformer, the first, whose frame says `× 12`; of more than 400 boxes the rest is folded. The
+    picture says how many boxes it shows and how many are folded.
 
     Args:
         value: a Tensor, or a list or tuple of them.
         open: fused operations to draw as their equations: a name ("lstm", "softmax"), several, or Python's `all`.
+        depth: how many frames are drawn around each other; a deeper one is closed: one box, with the shape of what
+            comes out and the number of boxes in it. With 1, the parts of a model are boxes.
+        repeats: True draws each of the equal blocks in a row.
+        equations: True writes the whole equation into the box of a symbol: `f_t = σ(W_f x_t + U_f h_{t-1} + b_f)`.
         time: True draws each step of each recurrent layer as one box: time from left to right, layers from bottom to
             top. "rolled" draws each layer as one box, whose state comes back to it.
         title: what stands above the picture.
@@ -50,8 +68,8 @@ def graph(value: Any, *, open: Any = (), time: bool | str = False, title: str | 
         A Graph: a plain value that can `save` itself.
     Raises:
         TypeError: for what is not a Tensor.
-        ValueError: for a tensor that has no graph, a name in `open` that no fused operation of this graph has, or
-            `time` where nothing is recurrent.
+        ValueError: for a tensor that has no graph, a name in `open` that no fused operation of this graph has, a depth
+            below 1, `time` where nothing is recurrent, or `time` with one of `depth`, `repeats`, `equations`.
 
     >>> import tinygrad_seq as ts
     >>> x, W = ts.tensor([[1.0, 2.0]]), ts.tensor([[3.0], [4.0]], requires_grad=True)
@@ -60,16 +78,33 @@ def graph(value: Any, *, open: Any = (), time: bool | str = False, title: str | 
     >>> [(node.kind, node.label, node.shape) for node in g.nodes]
     [('input', 'x', (1, 2)), ('parameter', 'W', (2, 1)), ('op', '@', (1, 1)), ('op', 'y = σ', (1, 1))]
     """
-    return build(value, sys._getframe(1).f_locals, open=open, time=time, title=title)
+    variables = sys._getframe(1).f_locals
+    return build(value, variables, open=open, depth=depth, repeats=repeats, equations=equations, time=time, title=title)
 
 
 def build(
-    value: Any, variables: Mapping[str, Any], *, open: Any = (), time: bool | str = False, title: str | None = None
+    value: Any,
+    variables: Mapping[str, Any],
+    *,
+    open: Any = (),
+    depth: int | None = None,
+    repeats: bool = False,
+    equations: bool = False,
+    time: bool | str = False,
+    title: str | None = None,
 ) -> Graph:
     """As `graph`, with the caller's variables given."""
+    if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int)):
+        raise TypeError(f"graph: depth is a whole number from 1 on, or None, got {depth!r}")
+    if depth is not None and depth < 1:
+        raise ValueError(f"graph: depth counts the frames that are drawn around each other, from 1 on, got {depth}")
+    if time and (depth is not None or repeats or equations):
+        raise ValueError(
+            "graph: time draws each step as one box: depth, repeats and equations are for pictures without it"
+        )
     outputs = _tensors(value)
-    found = _Ops([_place(t) for t in outputs], open)
-    picture = _Picture(found, variables)
+    found = _Ops(outputs, open)
+    picture = _Picture(found, variables, equations)
     heading = "" if title is None else names.clean(title, 2 * names.LONGEST)
     if time:
         from .grid import ROLLED, grid  # which is built on this file
@@ -77,7 +112,10 @@ def build(
         if time not in (True, ROLLED):
             raise ValueError(f'graph: time is True, False or "{ROLLED}", got {time!r}')
         return fold_to(grid(found, picture, heading, time == ROLLED), MOST)
-    return fold_to_fit(fold_steps(join_steps(picture.draw(heading))), MOST, HARDEST)
+    drawn = fold_steps(join_steps(picture.draw(heading)))
+    drawn = drawn if repeats else fold_repeats(drawn)
+    drawn = drawn if depth is None else fold_depth(drawn, depth)
+    return fold_to_fit(drawn, MOST, HARDEST)
 
 
 def _tensors(value: Any) -> list[Tensor]:
@@ -118,7 +156,7 @@ class _Opened(NamedTuple):
 class _Ops:
     """All operations that lead to the outputs, in the order of the computation."""
 
-    def __init__(self, outputs: list[Any], open: Any) -> None:
+    def __init__(self, outputs: list[Tensor], open: Any) -> None:
         self.everything = open is builtins.all or open is True
         self.wanted = () if self.everything else _words(open)
         self.used: set[str] = set()
@@ -128,7 +166,7 @@ class _Ops:
         self.inputs: dict[Leaf, str] = {}  # what a definition calls them
         self.constants: dict[Any, str] = {}
         self.names: dict[Any, str] = {}  # given to outputs of what was opened
-        self.outputs = outputs
+        self.outputs = [_place(t) for t in outputs]
         ops = self._walk()
         missing = [word for word in self.wanted if word not in self.used]
         if missing:
@@ -141,6 +179,7 @@ class _Ops:
         self.starts = [-opened.first for opened in self.opened.values()]  # rises: numbers fall
         self.order = list(self.opened.values())
         self.ops = sorted(ops, key=lambda op: self._key(op, keys))
+        self.devices = self._devices(outputs)
 
     def resolve(self, place: Any) -> Any:
         """The place that a picture shows for this one: inside of what was opened, outside of its definition."""
@@ -178,6 +217,21 @@ class _Ops:
             waiting += [source for source in op.sources if source is not None]
         return ops
 
+    def _devices(self, outputs: list[Tensor]) -> dict[Any, str]:
+        """Where each operation, leaf and constant is: nothing notes it, but all that leads to an output is with it."""
+        devices: dict[Any, str] = {}
+        for place, t in zip(map(self.resolve, self.outputs), outputs, strict=True):
+            devices[place.op if type(place) is Slot else place] = t.device
+        for op in reversed(self.ops):
+            here = devices[op]
+            if type(op).__name__ == "ToDevice":
+                here = "cpu" if op.device != "cpu" else "cuda:0"  # type: ignore[attr-defined]
+            for source, constant in zip(op.sources, op.constants or repeat(None), strict=False):
+                place = constant if source is None else self.resolve(source)
+                if isinstance(place, Place | Constant):
+                    devices.setdefault(place.op if type(place) is Slot else place, here)
+        return devices
+
     def _asked_for(self, op: FusedOp) -> bool:
         if self.everything:
             return True
@@ -208,7 +262,7 @@ class _Ops:
         static = {key: _on_host(x) for key, x in op.static.items()}
         first = next_number()
         try:
-            with setting(scope=Scope(op.scope, op), grad=True, fused=True), np.errstate(all="ignore"):
+            with setting(scope=Scope(op.scope, op), grad=True, fused=True, tracer=None), np.errstate(all="ignore"):
                 outputs = op.definition(*inputs, **static)
         except Exception as error:
             raise ValueError(f"graph: {names.op_label(op)} cannot be opened: its definition raised: {error}") from error
@@ -275,8 +329,8 @@ class _Origin(NamedTuple):
 
 
 class _Picture:
-    def __init__(self, found: _Ops, variables: Mapping[str, Any]) -> None:
-        self.found = found
+    def __init__(self, found: _Ops, variables: Mapping[str, Any], equations: bool = False) -> None:
+        self.found, self.equations = found, equations
         places, self.arrays, modules = names.from_variables(
             {name: x for name, x in variables.items() if name not in ("In", "Out")}
         )
@@ -294,6 +348,8 @@ class _Picture:
         self.symbols: dict[Op, Op] = {}  # an operation -> the plumbing after it, which an equation names
         self.sources: dict[str, str] = {}  # an equation's id -> where it stands in the code
         self.ends: set[Any] = set()  # operations that are outputs: drawn, even if they are plumbing
+        self.values: dict[tuple[Any, int], Summary] = {}  # (operation, which output) or (leaf, 0) -> what was traced
+        self._read_notes()
 
     def _name_modules(self, modules: list[tuple[str, Module]]) -> None:
         roots: dict[int, Module] = {}
@@ -316,6 +372,21 @@ class _Picture:
             for path, p in module.named_parameters():
                 if p.place is not None:
                     self.paths.setdefault(p.place, prefix + path)
+
+    def _read_notes(self) -> None:
+        """What `trace` had the operations note; an opened one's notes are about its definition's outputs."""
+        for op in [*self.found.ops, *self.found.opened]:
+            if op.note is None:
+                continue
+            made = self.found.opened[op].outputs if op in self.found.opened else None
+            for k, value in enumerate(op.note.outputs):
+                place = op if made is None else self.found.resolve(made[k])
+                key = (place.op, place.index) if type(place) is Slot else (place, k if made is None else 0)
+                if value is not None:
+                    self.values[key] = value
+            for source, constant, value in zip(op.sources, op.constants or repeat(None), op.note.inputs, strict=False):
+                if value is not None:
+                    self.values.setdefault((constant if source is None else self.found.resolve(source), 0), value)
 
     def draw(self, title: str) -> Graph:
         outputs = [self._before_plumbing(self.found.resolve(place)) for place in self.found.outputs]
@@ -453,7 +524,7 @@ class _Picture:
         if isinstance(op, Constant):
             name = self._name(op)
             box = _Box("input", op, name or self.found.constants.get(op) or "constant", op.shape, op.dtype)
-            box.local = not name
+            box.local = op not in self.variables
             return box
         kind = "fused" if isinstance(op, FusedOp) else "op"
         symbol = self.symbols.get(op, op)
@@ -476,6 +547,9 @@ class _Picture:
             # Known by the array itself: two operations on the same tokens have one input.
             place = self.hidden.setdefault(id(array), Constant(array.shape, array.dtype))
             self.kept.append(array)
+            self.found.devices[place] = backend_of(array).device_of(array)
+            if op.note is not None and (value := summary(array)) is not None:
+                self.values[place, 0] = value
             if place not in self.boxes:
                 self.boxes[place] = _Box(
                     "input", place, names.pretty(self.arrays.get(id(array), name)), array.shape, array.dtype
@@ -552,6 +626,9 @@ class _Picture:
             for place, _ in self.boxes[where].inputs:
                 if not isinstance(place, Op) and place in self.boxes and self.boxes[place].local:
                     homes[place] = parts.common(homes[place], here) if place in homes else here
+        for where in homes:  # a module's own constant, as PE; but x_t is given to a block
+            if isinstance(where, Constant) and self._name(where) and homes[where] not in parts.paths:
+                homes[where] = None
         nodes = []
         for where in order:
             box = self.boxes[where]
@@ -562,11 +639,17 @@ class _Picture:
                 name = ", ".join(filter(None, map(self._name, slots)))
                 if len(slots) == 1:
                     shape, dtype, box.equation = slots[0].shape, slots[0].dtype, slots[0].equation
+            label = f"{name} = {box.label}" if name else box.label
+            path = self.paths.get(where, "")
+            if self.equations and box.equation:
+                label = _written(name, box.equation)
+            elif path and label == names.pretty(path):
+                label = names.pretty(parts.relative(path, homes[where]))
             nodes.append(
                 Node(
                     ids[where],
                     box.kind,
-                    f"{name} = {box.label}" if name else box.label,
+                    label,
                     None if shape is None else tuple(int(n) for n in shape),
                     None if dtype is None else str(dtype),
                     homes[where],
@@ -574,6 +657,10 @@ class _Picture:
                     box.equation.text if box.equation else "",
                     box.output,
                     source=self._source(box.equation) if box.equation else "",
+                    device=self.found.devices[where.op if type(where) is Slot else where],
+                    line=_line(where.op if type(where) is Slot else where),
+                    value=self._value(where, box),
+                    path=path,
                 )
             )
         edges = []
@@ -585,10 +672,40 @@ class _Picture:
                 edges.append(Edge(ids[source], ids[where], label))
         return Graph(title, tuple(nodes), tuple(edges), tuple(parts.parts))
 
+    def _value(self, where: Any, box: _Box) -> Summary | None:
+        """What was traced of a box that is one value."""
+        if type(where) is Slot:
+            return self.values.get((where.op, where.index))
+        if len(box.slots) > 1:
+            return None
+        return self.values.get((self.symbols.get(where, where), min(box.slots, default=0)))
+
     def _source(self, equation: Equation) -> str:
         if equation.id not in self.sources:
             self.sources[equation.id] = names.source(equation.file, equation.line)
         return self.sources[equation.id]
+
+
+def _written(name: str, equation: Equation) -> str:
+    """An equation in the box of its symbol; that of head_i, in the box of head_2, has a 2 for the i."""
+    right = equation.text.partition(" = ")[2].replace(" - ", " − ")
+    if equation.symbol.endswith("_i") and (k := name.removeprefix(equation.symbol[:-1])).isdecimal():
+        right = re.sub(r"_i\b", f"_{k}", right)
+    return f"{name or equation.symbol} = {right}"
+
+
+def _line(where: Any) -> str:
+    """The caller's line that computed a box, if it was traced: inside of what was opened, that of the call."""
+    if not isinstance(where, Op):
+        return ""
+    scope = where.scope
+    while where.note is None:
+        while scope is not None and not isinstance(scope.owner, FusedOp):
+            scope = scope.parent
+        if scope is None:
+            return ""
+        where, scope = scope.owner, scope.parent
+    return str(where.note.text)
 
 
 class _Parts:
@@ -599,6 +716,7 @@ class _Parts:
         self.parts: list[Part] = []
         self.known: dict[int, str] = {}
         self.parents: dict[str, str | None] = {}
+        self.paths: dict[str, str] = {}  # of the modules
 
     def of(self, scope: Scope | None) -> str | None:
         """The id of a scope's part."""
@@ -609,8 +727,10 @@ class _Parts:
         part = None if scope is None else self.known[id(scope)]
         for scope in reversed(new):
             name = f"p{len(self.parts)}"
-            self.parts.append(Part(name, *self._describe(scope.owner), part, self._note(scope.owner)))
+            self.parts.append(Part(name, *self._describe(scope.owner, part), part, self._note(scope.owner)))
             self.parents[name] = part
+            if isinstance(scope.owner, Module):
+                self.paths[name] = self.picture.module_paths.get(id(scope.owner), "")
             part = self.known[id(scope)] = name
         return part
 
@@ -625,9 +745,18 @@ class _Parts:
             b = parents[b]
         return b
 
-    def _describe(self, owner: Any) -> tuple[str, str]:
+    def relative(self, path: str, part: str | None) -> str:
+        """A path as it is called in a frame: weight, in the frame of output."""
+        while part is not None:
+            around = self.paths.get(part)
+            if around and path.startswith(f"{around}."):
+                return path[len(around) + 1 :]
+            part = self.parents[part]
+        return path
+
+    def _describe(self, owner: Any, parent: str | None) -> tuple[str, str]:
         if isinstance(owner, Module):
-            path = self.picture.module_paths.get(id(owner), "")
+            path = self.relative(self.picture.module_paths.get(id(owner), ""), parent)
             kind = type(owner).__name__
             return names.clean(f"{path}: {kind}" if path else kind), "module"
         if isinstance(owner, Block):
@@ -636,10 +765,12 @@ class _Parts:
             return names.op_label(owner), "opened"
         return names.clean(owner), "step" if isinstance(owner, Step) else "named"
 
-    @staticmethod
-    def _note(owner: Any) -> str:
+    def _note(self, owner: Any) -> str:
         if isinstance(owner, Block):
             return names.source(owner.file, owner.line)
+        if isinstance(owner, Module):
+            path = self.picture.module_paths.get(id(owner), "")
+            return names.clean(f"{path}: {type(owner).__name__}" if path else type(owner).__name__, 2 * names.LONGEST)
         return ""
 
 
@@ -671,4 +802,6 @@ def _hidden(op: Op) -> list[tuple[str, Any]]:
     return [(name, x) for name, x in given.items() if hasattr(x, "dtype") and getattr(x, "shape", None)]
 
 
-_OWN = ("kept", "inputs", "tape", "grad", "constants", "sources", "dtype", "outputs", "number", "scope", "shape")
+_OWN = (
+    "kept", "inputs", "tape", "grad", "constants", "sources", "dtype", "outputs", "number", "scope", "shape", "note",
+)  # fmt: skip

@@ -96,11 +96,11 @@ def _called(node: Node) -> tuple[str, str]:
     name, equals, rest = node.label.partition(" = ")
     if equals:
         return name, rest
-    return (node.label, "") if node.kind in ("parameter", "input") else ("", node.label)
+    return (node.path or node.label, "") if node.kind in ("parameter", "input") else ("", node.label)
 
 
 def _says(node: Node) -> tuple[Any, ...]:
-    return (node.label, *_does(node))
+    return (node.path or node.label, *_does(node))
 
 
 def _does(node: Node) -> tuple[Any, ...]:
@@ -235,6 +235,13 @@ class _Frames:
         self.a: dict[str | None, str | None] = {None: None}
         self.b: dict[str | None, str | None] = {None: None}
         self.parents: dict[str | None, str | None] = {}
+        self.paths: dict[str | None, str] = {}  # of the modules
+
+    def inside(self, part: str | None, path: str) -> bool:
+        """Whether a frame is in one of a module that a path begins with: a label can be the rest of the path."""
+        while part is not None and not path.startswith(f"{self.paths.get(part) or '?'}."):
+            part = self.parents[part]
+        return part is not None
 
     def common(self, inner: str | None, other: str | None) -> str | None:
         """The innermost frame around both."""
@@ -271,6 +278,7 @@ def _frames(a: tuple[Part, ...], b: tuple[Part, ...]) -> tuple[tuple[Part, ...],
         else:
             add(part, frames.a, "-")
     frames.parents = {part.id: part.parent for part in parts}
+    frames.paths = {part.id: part.note.partition(": ")[0] for part in parts if part.kind == "module"}
     return tuple(parts), frames
 
 
@@ -299,15 +307,17 @@ def _union(
         if v in back:
             of_a[back[v]], other = len(nodes), a.nodes[back[v]]
             part = frames.common(frames.b[node.part], frames.a[other.part])
-            output = node.output or other.output
-            nodes.append(replace(node, label=_both_names(other, node), part=part, output=output, side="="))
+            label = _both_names(other, node)
+            if label != node.path and node.path.endswith(label) and not frames.inside(part, node.path):
+                label = node.path
+            nodes.append(replace(node, label=label, part=part, output=node.output or other.output, side="="))
         else:
             nodes.append(replace(node, part=frames.b[node.part], side="+"))
     return nodes, (of_a, of_b)
 
 
 def _both_names(a: Node, b: Node) -> str:
-    if a.label == b.label:
+    if a.path == b.path and (a.path or a.label == b.label):
         return b.label
     called = " → ".join(name for name in (_called(a)[0], _called(b)[0]) if name)
     return " = ".join(text for text in (called, _called(b)[1]) if text)

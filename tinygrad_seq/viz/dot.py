@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from . import names
 from .style import EDGE, FONT, SIZES, STYLES, edge_look, is_round, lines, look, node_size, part_look
-from .value import Edge, Graph, Node, outline
+from .value import Edge, Graph, Node, Summary, outline
 
 
 def dot(graph: Graph, drawing: bool = True) -> str:
@@ -68,12 +68,23 @@ def quoted(text: str) -> str:
 def tooltip(node: Node) -> str:
     """All that is known of a box, one line each."""
     about = [node.label if not node.equation else node.equation]
-    about += [node.source] if node.source else []
+    about += [node.path] if node.path and node.path != node.label else []
+    about += [text for text in (node.source, node.line) if text]
     about += [f"shape {names.shape(node.shape)}"] if node.shape is not None else []
     about += [f"dtype {node.dtype}"] if node.dtype else []
+    about += [f"device {node.device}"] if node.device else []
     about += [f"operation {node.op}"] if node.op else []
-    about += [f"{node.count:,} boxes folded"] if node.kind == "fold" else []
+    about += [f"{names.boxes(node.count)} folded"] if node.kind == "fold" else []
+    about += [f"the first of {node.count:,}"] if node.kind != "fold" and node.count > 1 else []
+    about += [_statistics(node.value)] if node.value is not None else []
     return "\n".join(about)
+
+
+def _statistics(value: Summary) -> str:
+    mean, std, least, largest = (f"{x:.4g}".replace("-", "−") for x in value[1:5])
+    numbers = ", ".join(f"{x:.4g}".replace("-", "−") for x in value.numbers)
+    spread = f"mean {mean}, deviation {std}, from {least} to {largest}" if len(value.numbers) != 1 else ""
+    return "\n".join(text for text in (spread, f"values {numbers}" if numbers else "") if text)
 
 
 def _heading(graph: Graph) -> str:
@@ -127,13 +138,15 @@ def _grid_edges(graph: Graph, drawing: bool) -> list[str]:
 def _node(node: Node) -> str:
     style = STYLES[node.kind]
     width, height = node_size(node)
+    label, about = lines(node)
     more = ", peripheries=2" if style.double else ""
     drawn = look(node)
     corners = [word for word in style.style.split(",") if word != "dashed"] + ["dashed"] * drawn.dashed
     shape = "circle" if is_round(node) else style.shape
     group = f", group=row{node.row}" if node.row is not None else ""
+    text = "\n".join([*label, about] if about else label)
     return (
-        f"{node.id} [label={quoted(chr(10).join(lines(node)))}, tooltip={quoted(tooltip(node))}, "
+        f"{node.id} [label={quoted(text)}, tooltip={quoted(tooltip(node))}, "
         f'shape={shape}, style="{",".join(corners)}", fillcolor="{drawn.fill}", color="{drawn.line}", '
         f"penwidth={2.5 if drawn.heavy else 1:g}, "
         f"width={width:g}, height={height:g}{more}{group}]"

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import html
 import math
-import re
 import warnings
 from typing import Any, NamedTuple
 
 from . import render
 from .dot import dot, tooltip
 from .layout import Box, Curve, Point, layout
-from .style import EDGE, SIDES, SIZES, STYLES, Look, edge_look, is_round, lines, look, node_size, part_look, text_width
+from .style import EDGE, LINE, SIDES, SIZES, STYLES, Look, edge_look, is_round, lines, look, node_size, part_look
+from .symbols import SMALL, runs, text_width
 from .value import Graph, Node
 
 MARGIN = 8.0
 SWATCH = 26.0  # the width of a box in the legend
 FAMILY = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
-SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₊₋", "0123456789aehijklmnoprstuvx+−", strict=True))
-MARKS = re.compile(
-    rf"(?P<transpose>ᵀ)|(?P<low>[{''.join(SUBSCRIPTS)}]+)"
-    r"|\^(?:(?P<up>[^\W_])|\{(?P<raised>[^{}]*)\})(?:_(?P<below>[^\W_])(?=\W|$))?"
-    r"|(?<![\w.])(?P<base>\w[\u0303\u20d6\u20d7]?)_(?P<letter>[^\W_])(?=ᵀ|\W|$)"
-    r"|_\{(?P<braced>[^{}]*)\}"
-)
-SMALL = 0.72  # a subscript's size
-LOW = 0.25  # and how far below the line it stands
-HIGH = -0.35
 NARROW = 0.93  # DejaVu Sans is wider than the fonts that a browser takes: matplotlib draws it a little smaller
 
 
@@ -176,12 +166,12 @@ def _box(node: Node, box: Box) -> list[Shape | Words]:
         items.append(_ellipse(box, fill, line, pen, dashed))
     else:
         items.append(_rectangle(box, corner, fill, line, pen, dashed))
-    shown = lines(node)
-    if len(shown) == 1:
-        items.append(Words(box.x, box.y + SIZES.label * 0.35, shown[0], SIZES.label, "#111111"))
-    else:
-        items.append(Words(box.x, box.y - 1.5, shown[0], SIZES.label, "#111111"))
-        items.append(Words(box.x, box.y + 12, shown[1], SIZES.shape, "#4A4A4A"))
+    label, about = lines(node)
+    more = (len(label) - 1) * LINE / 2
+    base = box.y - more + (-1.5 if about else SIZES.label * 0.35)
+    items += [Words(box.x, base + k * LINE, text, SIZES.label, "#111111") for k, text in enumerate(label)]
+    if about:
+        items.append(Words(box.x, box.y + more + 12, about, SIZES.shape, "#4A4A4A"))
     return items
 
 
@@ -236,30 +226,6 @@ def _arrow(curve: Curve, style: Look) -> list[Shape | Words]:
             )
         )
     return items
-
-
-# -- text with subscripts
-
-
-def runs(text: str) -> list[tuple[str, float]]:
-    """Pieces of text and how far each is lowered: fₜ, W_f and h_{t-1} have a subscript, weight_ih_l0 has none; what
-    follows ^ is raised.
-
-    >>> runs("fₜ = σ"), runs("W_f"), runs("weight_ih_l0")
-    ([('f', 0), ('t', 0.25), (' = σ', 0)], [('W', 0), ('f', 0.25)], [('weight_ih_l0', 0)])
-    """
-    found: list[tuple[str, float]] = []
-    at = 0
-    for match in MARKS.finditer(text):
-        found.append((text[at : match.start()] + (match["base"] or ""), 0))
-        high = "T" if match["transpose"] else match["up"] or match["raised"]
-        low = "".join(map(SUBSCRIPTS.__getitem__, match["low"] or "")) or match["letter"] or match["braced"]
-        for piece, shift in ((high, HIGH), (low or match["below"], LOW)):
-            if piece:
-                found.append((piece.replace("-", "−"), shift))
-        at = match.end()
-    found.append((text[at:], 0))
-    return [piece for piece in found if piece[0]]
 
 
 # -- SVG

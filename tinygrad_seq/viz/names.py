@@ -60,6 +60,11 @@ def shape(dims: Iterable[int]) -> str:
     return f"({', '.join(map(str, sizes))}{',' if len(sizes) == 1 else ''})"
 
 
+def boxes(n: int) -> str:
+    """How many boxes: "1 box", "1,203 boxes"."""
+    return f"{n:,} box" + ("es" if n != 1 else "")
+
+
 def source(file: str, line: int) -> str:
     """A place in the code, without the folders, which differ between machines: "lstm.py, line 41"."""
     return f"{file.replace(chr(92), '/').rpartition('/')[2]}, line {line}"
@@ -150,6 +155,9 @@ def from_variables(variables: Mapping[str, Any]) -> tuple[dict[Any, str], dict[i
             for key, item in x.items():
                 if isinstance(key, str | int):
                     note(f"{name}[{key!r}]", item)
+    # Whoever goes through a list of modules leaves a variable for the last one, which is no name for it.
+    order = {name: k for k, (name, _) in enumerate(named)}
+    modules.sort(key=lambda found: order[found[0].partition(".")[0].partition("[")[0]])
     return places, arrays, modules
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
+import math
+import re
 from typing import NamedTuple
 
 from . import names
+from .symbols import text_width
 from .value import Edge, Node, Part
 
 FONT = "Helvetica"
@@ -22,6 +24,8 @@ class Sizes(NamedTuple):
 
 
 SIZES = Sizes(title=16, part=15, label=14, shape=10, edge=11)
+LINE = 17.0  # points from one line of a label to the next
+WIDEST = 260.0  # points of a line: wider equations are broken
 
 
 class Style(NamedTuple):
@@ -94,15 +98,31 @@ def part_look(part: Part) -> Look:
     return Look(style.fill, style.line, "dashed" in style.style)
 
 
-def lines(node: Node) -> list[str]:
-    """What is written in a box: its label, its shape, and its dtype where that is not float32."""
-    shown = [node.label or " "]
-    if node.kind == "fold" or is_round(node):
-        return shown
-    about = names.shape(node.shape) if node.shape is not None else ""
-    if node.dtype and node.dtype != "float32":
-        about = f"{about} {node.dtype}".strip()
-    return [*shown, about] if about else shown
+def lines(node: Node) -> tuple[list[str], str]:
+    """What is written in a box: the lines of its label; and its shape, its dtype where that is not float32, its device
+    where that is not the CPU, and how many boxes are folded in it."""
+    label = wrapped(node.label or " ")
+    if is_round(node) or node.label.startswith("…") or node.row is not None and node.kind == "fold":
+        return label, ""  # … 46 steps … says itself what it stands for
+    about = [names.shape(node.shape)] if node.shape is not None else []
+    about += [node.dtype] if node.dtype and node.dtype != "float32" else []
+    about += [node.device] if node.device not in ("", "cpu") else []
+    folded = names.boxes(node.count) if node.kind == "fold" else ""
+    return label, " · ".join(text for text in (" ".join(about), folded) if text)
+
+
+def wrapped(label: str) -> list[str]:
+    """A label on lines of about equal width, broken before +, −, ⊙ and /, where it is an equation that is wide."""
+    wide = text_width(label, SIZES.label)
+    most = 1.1 * wide / math.ceil(wide / WIDEST)
+    found = [""]
+    for piece in re.split(r" (?=[+−⊙/-] )", label):
+        longer = f"{found[-1]} {piece}".strip()
+        if found[-1] and text_width(longer, SIZES.label) > most:
+            found.append(piece)
+        else:
+            found[-1] = longer
+    return found
 
 
 def is_round(node: Node) -> bool:
@@ -110,28 +130,12 @@ def is_round(node: Node) -> bool:
     return node.kind == "op" and not node.output and node.label in ("+", "−", "×", "÷", "⊙")
 
 
-def text_width(text: str, size: float) -> float:
-    """The width of text in points, in a wide font: what is there may be Helvetica, Arial or DejaVu Sans."""
-    total = 0.0
-    for c in text:
-        if unicodedata.combining(c):
-            continue
-        if c in "ijl.,:;'|!()[]{} ·":
-            total += 0.38
-        elif c in "mwMW@⊙—…%" or unicodedata.east_asian_width(c) in "WF":
-            total += 1.0
-        elif c in "ftr" or "ₐ" <= c <= "ₜ" or "₀" <= c <= "₎":
-            total += 0.42
-        else:
-            total += 0.75 if c.isupper() else 0.62
-    return total * size
-
-
 def node_size(node: Node) -> tuple[float, float]:
     """Width and height in inches. Fixed here, because renderers measure the same text differently."""
     if is_round(node):
         return 0.4, 0.4
-    shown = lines(node)
-    wide = max(text_width(line, SIZES.shape * 1.2 if k else SIZES.label) for k, line in enumerate(shown))
+    label, about = lines(node)
+    wide = max([text_width(line, SIZES.label) for line in label] + [text_width(about, SIZES.shape * 1.2)])
     across = 1.2 if STYLES[node.kind].shape == "ellipse" else 1.0  # an ellipse is narrow where the second line stands
-    return round(max(0.6, (wide * across + 14) / 72), 2), 0.36 if len(shown) == 1 else 0.54
+    high = (0.54 if about else 0.36) + (len(label) - 1) * LINE / 72
+    return round(max(0.6, (wide * across + 14) / 72), 2), round(high, 2)

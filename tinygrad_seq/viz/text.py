@@ -38,8 +38,10 @@ def _row(
     made = f" ({', '.join(_runs(sources[item.id]))})" if item.id in sources else ""
     about = names.shape(item.shape) if item.shape is not None else ""
     about += f" {item.dtype}" if item.dtype and item.dtype != "float32" else ""
+    about += f" {item.device}" if item.device not in ("", "cpu") else ""
     kind = item.kind if item.kind in ("parameter", "input") else ""
-    words = [word for word in (about, kind, "output" if item.output else "") if word]
+    folded = names.boxes(item.count) if item.kind == "fold" and not item.label.startswith("…") else ""
+    words = [word for word in (about, kind, folded, "output" if item.output else "") if word]
     return f"{numbers[item.id]:>{wide}}  {'  ' * depth}{item.label}{made}", "  ".join(words)
 
 

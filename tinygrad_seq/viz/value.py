@@ -50,6 +50,7 @@ class Node:
     line: str = ""  # the caller's own line that computed it: "train.py, line 12: h = cell(x, h)"
     value: Summary | None = None  # None: not noted
     gradient: Summary | None = None  # of ∂L/∂value; None: not computed
+    path: str = ""  # a parameter's place in the model: "encoder.weight_hh_l0"; in a frame its label is the end of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +289,8 @@ def fold(graph: Graph, groups: Iterable[tuple[Iterable[str], str, str | None]]) 
 
     Args:
         groups: (ids of nodes, the label of the box that stands for them, the part it is drawn in). A box stands where
-            the first of its nodes stood. Groups do not overlap; an empty group is left out.
+            the first of its nodes stood, and has the shape of what comes out of it, if that is one. Groups do not
+            overlap; an empty group is left out.
     """
     of: dict[str, int] = {}
     boxes = []
@@ -304,6 +306,11 @@ def fold(graph: Graph, groups: Iterable[tuple[Iterable[str], str, str | None]]) 
             counts[of[node.id]] += node.count
             outputs[of[node.id]] |= node.output
             sides[of[node.id]].add(node.side)
+    read = {edge.source for edge in graph.edges if of.get(edge.source, -1) != of.get(edge.target, -1)}
+    results: list[set[tuple[Any, ...]]] = [set() for _ in boxes]
+    for node in graph.nodes:
+        if node.id in of and (node.output or node.id in read) and node.kind not in ("parameter", "input"):
+            results[of[node.id]].add((node.shape, node.dtype, node.device))
     nodes: list[Node] = []
     new: dict[str, str] = {}
     place: dict[int, str] = {}
@@ -317,7 +324,9 @@ def fold(graph: Graph, groups: Iterable[tuple[Iterable[str], str, str | None]]) 
             place[k] = name
             label, part = boxes[k]
             side = sides[k].pop() if len(sides[k]) == 1 else ""
-            nodes.append(Node(name, "fold", label, part=part, output=outputs[k], count=counts[k], side=side))
+            shape, dtype, device = results[k].pop() if len(results[k]) == 1 else (None, None, "")
+            box = Node(name, "fold", label, shape, dtype, part, device=device)
+            nodes.append(replace(box, output=outputs[k], count=counts[k], side=side))
         else:
             nodes.append(replace(node, id=name))
     edges: dict[tuple[str, str, str], str] = {}
@@ -414,19 +423,57 @@ def fold_steps(graph: Graph, first: int = 1, last: int = 1) -> Graph:
     return fold(graph, [group for group in unique.values() if group[0]])
 
 
+def depths(graph: Graph) -> dict[str | None, int]:
+    """How many frames stand around what is in a part, itself included; 0 outside of all of them."""
+    found: dict[str | None, int] = {None: 0}
+    for part in graph.parts:  # parents stand before what they hold
+        found[part.id] = found[part.parent] + 1
+    return found
+
+
+def close(graph: Graph, parts: Iterable[str]) -> Graph:
+    """The picture with each of these parts drawn as one box, with the part's label; of nested ones the outermost.
+
+    Args:
+        parts: ids of parts. Where a part is closed, those in it are gone.
+    Raises:
+        ValueError: for an id that no part has.
+
+    >>> import tinygrad_seq as ts
+    >>> linear = ts.nn.Linear(2, 3)
+    >>> y = ts.ops.tanh(linear(ts.tensor([[1.0, 2.0]])))
+    >>> g = ts.graph(y)
+    >>> print(ts.viz.close(g, [part.id for part in g.parts]))
+    1 of 5 boxes shown, 4 folded
+    0  linear: Linear  (1, 3)  4 boxes
+    1  y = tanh (0)    (1, 3)  output
+    """
+    wanted = set(parts)
+    if unknown := wanted - {part.id for part in graph.parts}:
+        raise ValueError(f"close: expected ids of parts of this graph, got {', '.join(sorted(unknown))}")
+    groups: dict[str | None, tuple[list[str], str, str | None]] = {}
+    for part in graph.parts:  # parents stand before what they hold
+        if part.parent in groups:
+            groups[part.id] = groups[part.parent]
+        elif part.id in wanted:
+            groups[part.id] = [], part.label, part.parent
+    for node in graph.nodes:
+        if node.part in groups:
+            groups[node.part][0].append(node.id)
+    return fold(graph, {id(group): group for group in groups.values()}.values())
+
+
+def fold_depth(graph: Graph, depth: int) -> Graph:
+    """The picture with at most `depth` frames around each other; deeper ones are boxes. A time step is a frame, too."""
+    return close(graph, [name for name, level in depths(graph).items() if name is not None and level > depth])
+
+
 def fold_to(graph: Graph, most: int) -> Graph:
     """The picture with at most `most` boxes: first the innermost parts are closed, then the middle is folded."""
     while len(graph.nodes) > most and graph.parts:
-        depth: dict[str | None, int] = {None: 0}
-        for part in graph.parts:
-            depth[part.id] = depth[part.parent] + 1
+        depth = depths(graph)
         deepest = max(depth.values())
-        inner = {part.id: part for part in graph.parts if depth[part.id] == deepest}
-        members: dict[str, list[str]] = {}
-        for node in graph.nodes:
-            if node.part in inner:
-                members.setdefault(node.part, []).append(node.id)
-        graph = fold(graph, [(ids, inner[name].label, inner[name].parent) for name, ids in members.items()])
+        graph = close(graph, [part.id for part in graph.parts if depth[part.id] == deepest])
     if len(graph.nodes) <= most:
         return graph
     before = most // 3
