@@ -1,7 +1,7 @@
 """Walking the graph backwards, newest op first."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
@@ -105,10 +105,12 @@ def walk(
     retain: bool,
     targets: list[Any] | None = None,
     cuts: dict[Op, list[Any]] | None = None,
+    watch: Callable[[Any, Any], None] | None = None,
 ) -> dict[Any, Any]:
     """{place: gradient} of the targets; without targets, gradients are added to the leaves' `.grad`.
 
     cuts: for some ops, where this walk goes on from them instead of their `sources`; None: not at all.
+    watch: is shown each place with its whole gradient, as it is without hooks, which do not run.
 
     Numbers are given in the order in which ops are made, so the newest op that waits has all its gradients.
     """
@@ -146,14 +148,14 @@ def walk(
                 slots, g = g, [None] * len(op.outputs)
                 for slot in slots:
                     g_k = arriving.pop(slot)
-                    if slot.hooks is not None:
-                        g_k = _notice(slot, g_k, create_graph, targets is None)
+                    if slot.hooks is not None or watch is not None:
+                        g_k = _notice(slot, g_k, create_graph, targets is None, watch)
                     if slot in wanted:
                         found[slot] = g_k
                     g[slot.index] = g_k
             else:
-                if op.hooks is not None:
-                    g = _notice(op, g, create_graph, targets is None)
+                if op.hooks is not None or watch is not None:
+                    g = _notice(op, g, create_graph, targets is None, watch)
                 if wanted and op in wanted:
                     found[op] = g
             if op.number == oldest:  # the oldest target: what it was made from is nobody's question
@@ -172,13 +174,15 @@ def walk(
             if not retain:
                 op.kept = None  # structure, shapes and names stay, for pictures
         for place, g in arriving.items():
-            if type(place) is Leaf and (targets is None or place in wanted):
+            if type(place) is Leaf and (targets is None or place in wanted or watch is not None):
                 g = _as_dtype(g, place.dtype)
-                if place.hooks:
+                if watch is not None:
+                    watch(place, g)
+                elif place.hooks:
                     g = _call_hooks(place, g, create_graph)
                 if targets is None:
                     _accumulate(place, g, create_graph)
-                else:
+                elif place in wanted:
                     found[place] = g
     return found
 
@@ -193,8 +197,11 @@ def _accumulate(place: Any, g: Any, create_graph: bool) -> None:
         place.grad = Tensor(place.grad.data + value(g))
 
 
-def _notice(place: Any, g: Any, create_graph: bool, gathers: bool) -> Any:
-    """What hooks and `retain_grad` ask for, once all of an op's gradient has arrived."""
+def _notice(place: Any, g: Any, create_graph: bool, gathers: bool, watch: Any) -> Any:
+    """What hooks and `retain_grad` ask for, or who watches instead, once all of an op's gradient has arrived."""
+    if watch is not None:
+        watch(place, g)
+        return g
     if place.hooks:
         g = _call_hooks(place, g, create_graph)
     if place.keeps_grad and gathers:

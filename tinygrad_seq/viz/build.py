@@ -19,7 +19,8 @@ from ..core.state import Scope, Step, setting
 from ..core.tensor import Constant, next_number
 from ..nn import Module
 from . import names
-from .value import Edge, Graph, Node, Part, fold_steps, fold_to, fold_to_fit, join_steps
+from .gradients import Gradients, together
+from .value import Edge, Graph, Node, Part, Summary, fold_steps, fold_to, fold_to_fit, join_steps
 
 # These move elements about without computing anything: an arrow says enough.
 PLUMBING = {
@@ -31,7 +32,9 @@ HARDEST = 3000  # rows that all arrows run over together: about a second of Grap
 WIDEST_SUM = 8  # terms that one + takes
 
 
-def graph(value: Any, *, open: Any = (), time: bool | str = False, title: str | None = None) -> Graph:
+def graph(
+    value: Any, *, open: Any = (), time: bool | str = False, grad: bool = False, title: str | None = None
+) -> Graph:
     """The picture of how a value was computed. The computation needs no preparation, and may have been differentiated.
 
     Boxes are named by, in this order: a tensor's own `name` or its symbol in an equation, its path in the model
@@ -45,13 +48,17 @@ def graph(value: Any, *, open: Any = (), time: bool | str = False, title: str | 
         open: fused operations to draw as their equations: a name ("lstm", "softmax"), several, or Python's `all`.
         time: True draws each step of each recurrent layer as one box: time from left to right, layers from bottom to
             top. "rolled" draws each layer as one box, whose state comes back to it.
+        grad: True shows on each arrow how large ‖∂L/∂·‖ is, where · is the value that the arrow carries and L is
+            `value`, a loss of one element: by colour and width, on a log scale. It takes the time of a backward pass
+            and leaves the graph as it is; hooks do not run, and no `.grad` is touched.
         title: what stands above the picture.
     Returns:
         A Graph: a plain value that can `save` itself.
     Raises:
         TypeError: for what is not a Tensor.
         ValueError: for a tensor that has no graph, a name in `open` that no fused operation of this graph has, or
-            `time` where nothing is recurrent.
+            `time` where nothing is recurrent, or `grad` for what is no single tensor of one element.
+        RuntimeError: for `grad` where backward has freed what operations kept, or a weight was written into since.
 
     >>> import tinygrad_seq as ts
     >>> x, W = ts.tensor([[1.0, 2.0]]), ts.tensor([[3.0], [4.0]], requires_grad=True)
@@ -60,16 +67,24 @@ def graph(value: Any, *, open: Any = (), time: bool | str = False, title: str | 
     >>> [(node.kind, node.label, node.shape) for node in g.nodes]
     [('input', 'x', (1, 2)), ('parameter', 'W', (2, 1)), ('op', '@', (1, 1)), ('op', 'y = σ', (1, 1))]
     """
-    return build(value, sys._getframe(1).f_locals, open=open, time=time, title=title)
+    return build(value, sys._getframe(1).f_locals, open=open, time=time, grad=grad, title=title)
 
 
 def build(
-    value: Any, variables: Mapping[str, Any], *, open: Any = (), time: bool | str = False, title: str | None = None
+    value: Any,
+    variables: Mapping[str, Any],
+    *,
+    open: Any = (),
+    time: bool | str = False,
+    grad: bool = False,
+    title: str | None = None,
 ) -> Graph:
     """As `graph`, with the caller's variables given."""
     outputs = _tensors(value)
-    found = _Ops([_place(t) for t in outputs], open)
-    picture = _Picture(found, variables)
+    if grad:
+        _check_loss(outputs)
+    found = _Ops([_place(t) for t in outputs], open, grad, bool(time))
+    picture = _Picture(found, variables, Gradients(found, outputs[0]) if grad else None)
     heading = "" if title is None else names.clean(title, 2 * names.LONGEST)
     if time:
         from .grid import ROLLED, grid  # which is built on this file
@@ -101,6 +116,15 @@ def _tensors(value: Any) -> list[Tensor]:
     return flat
 
 
+def _check_loss(outputs: list[Tensor]) -> None:
+    if len(outputs) > 1 or outputs[0].size != 1:
+        given = f"{len(outputs)} tensors" if len(outputs) > 1 else f"a tensor of shape {outputs[0].shape}"
+        raise ValueError(
+            f"graph: grad=True shows the gradients of one loss of one element, got {given}: reduce first, as in "
+            "ts.graph(t.sum(), grad=True)"
+        )
+
+
 def _place(t: Tensor) -> Any:
     return t.as_constant() if t.place is None else t.place
 
@@ -118,7 +142,8 @@ class _Opened(NamedTuple):
 class _Ops:
     """All operations that lead to the outputs, in the order of the computation."""
 
-    def __init__(self, outputs: list[Any], open: Any) -> None:
+    def __init__(self, outputs: list[Any], open: Any, grad: bool, time: bool) -> None:
+        self.grad, self.unrolled = grad, grad and time  # gradients at each step are those of an opened recurrence
         self.everything = open is builtins.all or open is True
         self.wanted = () if self.everything else _words(open)
         self.used: set[str] = set()
@@ -169,6 +194,11 @@ class _Ops:
             op = place.op if type(place) is Slot else place
             if not isinstance(op, Op) or op in seen:
                 continue
+            if self.grad and op.kept is None:
+                raise RuntimeError(
+                    "graph: grad=True differentiates the loss again, and backward has freed what the operations kept: "
+                    "draw before backward, or call backward(retain_graph=True)"
+                )
             if isinstance(op, FusedOp) and self._asked_for(op):
                 self._open(op)
                 waiting.append(place)
@@ -179,7 +209,7 @@ class _Ops:
         return ops
 
     def _asked_for(self, op: FusedOp) -> bool:
-        if self.everything:
+        if self.everything or (self.unrolled and _over_time(op)):
             return True
         found = [word for word in self.wanted if names.matches(op, [word])]
         self.used.update(found)
@@ -188,27 +218,29 @@ class _Ops:
         return bool(found)
 
     def _open(self, op: FusedOp) -> None:
-        """Run the definition on zeros of the shapes that were noted: the arrays themselves may be freed by now."""
+        """Run the definition on what the operation kept, where that is asked for; else on zeros of the shapes that were
+        noted, for the arrays themselves may be freed by now."""
         inputs: list[Any] = []
         constants = op.constants or [None] * len(op.sources)
-        for source, constant, name in zip(op.sources, constants, _input_names(op), strict=True):
+        arrays = op.kept[0] if self.grad else [None] * len(op.sources)
+        for source, constant, name, array in zip(op.sources, constants, _input_names(op), arrays, strict=True):
             if source is not None:
                 leaf = Leaf(source.shape, source.dtype)
                 self.alias[leaf] = source
                 self.inputs[leaf] = name
-                inputs.append(Tensor(_zeros(source), leaf))
+                inputs.append(Tensor(_zeros(source) if array is None else array, leaf))
             elif isinstance(constant, Constant):  # as a leaf: what its parts are used for belongs in the picture
                 leaf = Leaf(constant.shape, constant.dtype)
                 self.alias[leaf] = constant
                 self.inputs[leaf] = name
                 self.constants.setdefault(constant, name)
-                inputs.append(Tensor(_zeros(constant), leaf))
+                inputs.append(Tensor(_zeros(constant) if array is None else array, leaf))
             else:
                 inputs.append(constant)
-        static = {key: _on_host(x) for key, x in op.static.items()}
+        static = op.static if self.grad else {key: _on_host(x) for key, x in op.static.items()}
         first = next_number()
         try:
-            with setting(scope=Scope(op.scope, op), grad=True, fused=True), np.errstate(all="ignore"):
+            with setting(scope=Scope(op.scope, op), grad=True, fused=True, recorder=None), np.errstate(all="ignore"):
                 outputs = op.definition(*inputs, **static)
         except Exception as error:
             raise ValueError(f"graph: {names.op_label(op)} cannot be opened: its definition raised: {error}") from error
@@ -229,6 +261,11 @@ class _Ops:
             inside = k >= 0 and op.number > self.order[k].last
             keys[op] = (*(keys[self.order[k].op] if inside else ()), -op.number)
         return keys[chain[0]] if chain else keys[op]
+
+
+def _over_time(op: Op) -> bool:
+    """Whether an operation is a recurrence over a whole sequence."""
+    return isinstance(op, FusedOp) and "reverse" in op.static and any(name.endswith("_0") for name in op.names)
 
 
 def _words(open: Any) -> tuple[str, ...]:
@@ -252,6 +289,14 @@ def _on_host(x: Any) -> Any:
 # -- what is drawn
 
 
+class _Input(NamedTuple):
+    """An arrow into a box."""
+
+    where: Any  # it begins at: an op or a place
+    label: str = ""
+    carries: Any = None  # the place that is read, of whose gradient the arrow tells
+
+
 class _Box:
     """A node in the making."""
 
@@ -259,7 +304,7 @@ class _Box:
         self.kind, self.where, self.label, self.shape, self.dtype = kind, where, label, shape, dtype
         self.name = ""  # what a person calls the value
         self.equation: Any = None
-        self.inputs: list[tuple[Any, str]] = []  # (where from: an op or a place; the edge's label)
+        self.inputs: list[_Input] = []
         self.uses = 0
         self.output = False
         self.slots: dict[int, Any] = {}  # outputs in use, where there are several
@@ -275,8 +320,8 @@ class _Origin(NamedTuple):
 
 
 class _Picture:
-    def __init__(self, found: _Ops, variables: Mapping[str, Any]) -> None:
-        self.found = found
+    def __init__(self, found: _Ops, variables: Mapping[str, Any], gradients: Gradients | None = None) -> None:
+        self.found, self.gradients = found, gradients
         places, self.arrays, modules = names.from_variables(
             {name: x for name, x in variables.items() if name not in ("In", "Out")}
         )
@@ -335,12 +380,12 @@ class _Picture:
             box = self.boxes[op] = self._box(op)
             if op is not where:
                 box.slots[where.index] = where
-            waiting += [place for place, _ in box.inputs]
+            waiting += [given.where for given in box.inputs]
         for place in outputs:
             self.boxes[self._key(self._origin(place).where)].output = True
         for box in self.boxes.values():
-            for where, _ in box.inputs:
-                self.boxes[self._key(where)].uses += 1
+            for given in box.inputs:
+                self.boxes[self._key(given.where)].uses += 1
         self._merge()
         return self._finish(title)
 
@@ -443,7 +488,7 @@ class _Picture:
         if op in self.pieces:
             box = _Box("op", op, self.pieces[op], op.shape, op.dtype)
             origin = self._input(op.op, 0)
-            box.inputs = [(origin.where, origin.label)]
+            box.inputs = [_Input(origin.where, origin.label, op)]
             box.local = True
             return box
         if isinstance(op, Leaf):
@@ -471,7 +516,7 @@ class _Picture:
             shown = origin.label if origin.label or len(op.sources) == 1 else labels[k]
             if shown == self._name(where) or (where in self.boxes and shown == self.boxes[where].label):
                 shown = ""
-            box.inputs.append((where, shown))
+            box.inputs.append(_Input(where, shown, source))
         for name, array in _hidden(op):
             # Known by the array itself: two operations on the same tokens have one input.
             place = self.hidden.setdefault(id(array), Constant(array.shape, array.dtype))
@@ -481,7 +526,7 @@ class _Picture:
                     "input", place, names.pretty(self.arrays.get(id(array), name)), array.shape, array.dtype
                 )
                 self.boxes[place].local = id(array) not in self.arrays
-            box.inputs.append((place, ""))
+            box.inputs.append(_Input(place))
         return box
 
     # -- several operations that a person sees as one
@@ -500,7 +545,7 @@ class _Picture:
         n = (op.constants or [None])[-1]
         if len(box.inputs) != 1 or not isinstance(n, int):
             return
-        where, label = box.inputs[0]
+        where, label, _ = box.inputs[0]
         inner = self.boxes.get(where)
         if label or inner is None or type(where).__name__ != "Sum" or not self._alone(inner):
             return
@@ -514,7 +559,7 @@ class _Picture:
         """a + b + c is one sum of three, where nobody names or uses a + b."""
         if len(box.inputs) < 2:
             return
-        where, label = box.inputs[0]
+        where, label, _ = box.inputs[0]
         inner = self.boxes.get(where)
         if (
             not label
@@ -537,9 +582,9 @@ class _Picture:
         order: dict[Any, None] = {}
         for op in self.found.ops:
             if op in self.boxes:
-                for where, _ in self.boxes[op].inputs:
+                for where in (given.where for given in self.boxes[op].inputs):
                     if where in self.pieces:
-                        order.setdefault(self._key(self.boxes[where].inputs[0][0]))
+                        order.setdefault(self._key(self.boxes[where].inputs[0].where))
                     order.setdefault(self._key(where))
                 order.setdefault(op)
         for place in self.boxes:  # an output that no operation made
@@ -549,7 +594,7 @@ class _Picture:
         homes = {where: parts.of(where.scope) for where in order if isinstance(where, Op)}
         for where in reversed(order):  # what uses a value comes before it
             here = homes.setdefault(where, None)
-            for place, _ in self.boxes[where].inputs:
+            for place in (given.where for given in self.boxes[where].inputs):
                 if not isinstance(place, Op) and place in self.boxes and self.boxes[place].local:
                     homes[place] = parts.common(homes[place], here) if place in homes else here
         nodes = []
@@ -574,16 +619,26 @@ class _Picture:
                     box.equation.text if box.equation else "",
                     box.output,
                     source=self._source(box.equation) if box.equation else "",
+                    gradient=self._gradient(where),
                 )
             )
         edges = []
         for where in order:
-            for place, label in self.boxes[where].inputs:
+            for place, label, carries in self.boxes[where].inputs:
                 source = self._key(place)
                 if source is not place and len(self.boxes[source].slots) > 1:
                     label = self._name(place) or label or f"output {place.index}"
-                edges.append(Edge(ids[source], ids[where], label))
+                norm = None if self.gradients is None else self.gradients.norm(carries)
+                edges.append(Edge(ids[source], ids[where], label, gradient=norm))
         return Graph(title, tuple(nodes), tuple(edges), tuple(parts.parts))
+
+    def _gradient(self, where: Any) -> Summary | None:
+        """Of the value of a box; of all its outputs in use, where there are several."""
+        if self.gradients is None:
+            return None
+        places = list(self.boxes[where].slots.values()) or [where]
+        found = [(self.gradients.of(place), int(np.prod(place.shape))) for place in places]
+        return together([(summary, size) for summary, size in found if summary is not None])
 
     def _source(self, equation: Equation) -> str:
         if equation.id not in self.sources:

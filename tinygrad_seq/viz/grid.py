@@ -15,7 +15,7 @@ from ..core.tensor import Constant
 from ..nn.recurrent import _Cell
 from ..ops.elementwise import Elementwise
 from . import names
-from .build import PLUMBING, _hidden, _Ops, _Picture
+from .build import PLUMBING, _hidden, _Ops, _over_time, _Picture
 from .value import Edge, Graph, Node, Part
 
 ENDS = 2  # steps that are drawn at each end of a long sequence
@@ -758,11 +758,6 @@ def _parameters(op: Op) -> list[str]:
     if not isinstance(op, FusedOp):
         return []
     return list(inspect.signature(type(op).definition).parameters)[1 : 1 + len(op.sources)]
-
-
-def _over_time(op: Op) -> bool:
-    """Whether an operation is a recurrence over a whole sequence."""
-    return isinstance(op, FusedOp) and "reverse" in op.static and any(name.endswith("_0") for name in _parameters(op))
 
 
 def _time_index(op: Any) -> Any:

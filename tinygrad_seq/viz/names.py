@@ -53,6 +53,16 @@ def number(x: Any) -> str:
     return (f"{x:,}" if isinstance(x, int) else f"{x:.6g}").replace("-", "−")
 
 
+def norm(x: float) -> str:
+    """A norm as a person writes it.
+
+    >>> norm(0.012345), norm(1.5e-8), norm(0.0), norm(float("inf")), norm(float("nan"))
+    ('0.0123', '1.5e−8', '0', 'inf', 'NaN')
+    """
+    digits, e, power = f"{x:.3g}".partition("e")
+    return (f"{digits}e{int(power)}" if e else digits.replace("nan", "NaN")).replace("-", "−")
+
+
 def shape(dims: Iterable[int]) -> str:
     """(2, 3) for a picture."""
     sizes = tuple(dims)

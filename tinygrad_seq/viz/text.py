@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import names
+from .style import NORM
 from .value import Graph, Node, Part, outline
 
 
@@ -33,5 +34,6 @@ def _row(
     about = names.shape(item.shape) if item.shape is not None else ""
     about += f" {item.dtype}" if item.dtype and item.dtype != "float32" else ""
     kind = item.kind if item.kind in ("parameter", "input") else ""
-    words = [word for word in (about, kind, "output" if item.output else "") if word]
+    norm = f"{NORM} {names.norm(item.gradient.norm)}" if item.gradient is not None else ""
+    words = [word for word in (about, kind, "output" if item.output else "", norm) if word]
     return f"{numbers[item.id]:>{wide}}  {'  ' * depth}{item.label}{made}", "  ".join(words)
