@@ -209,13 +209,14 @@ class _Ops:
         return ops
 
     def _asked_for(self, op: FusedOp) -> bool:
-        if self.everything or (self.unrolled and _over_time(op)):
+        if self.everything:
             return True
         found = [word for word in self.wanted if names.matches(op, [word])]
         self.used.update(found)
-        if not found:
-            self.closed.add(names.op_label(op))
-        return bool(found)
+        if found or (self.unrolled and _over_time(op)):
+            return True
+        self.closed.add(names.op_label(op))
+        return False
 
     def _open(self, op: FusedOp) -> None:
         """Run the definition on what the operation kept, where that is asked for; else on zeros of the shapes that were

@@ -139,12 +139,12 @@ def _grid_edges(graph: Graph, drawing: bool, scale: Scale | None) -> list[str]:
     out, drawn = [], set()
     for edge, turned in zip(graph.edges, is_turned(graph), strict=True):
         tail, head = (edge.target, edge.source) if turned else (edge.source, edge.target)
-        drawn.add((tail, head))
         more = _line(edge, drawing, scale)
         more += ["dir=back"] if turned else []
         more += ["tailport=e", "headport=e"] if tail == head else []  # beside the box, for arrows go up from it
         if rows[tail] == rows[head]:  # others give way to what stands between
-            more += ["weight=20" if (tail, head) in near else "weight=0"]
+            more += ["weight=20" if (tail, head) in near and (tail, head) not in drawn else "weight=0"]
+        drawn.add((tail, head))
         out.append(_edge(tail, head, more))
     return out + [f"  {a} -> {b} [style=invis, weight=20]" for a, b in near if (a, b) not in drawn]
 

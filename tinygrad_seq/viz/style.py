@@ -189,9 +189,9 @@ class Scale(NamedTuple):
 
     @property
     def ticks(self) -> list[tuple[float, int]]:
-        """Where the scale has a number, and the exponent of it: at its ends, and in the middle where that is whole."""
-        middle, odd = divmod(self.low + self.high, 2)
-        return [(0.0, self.low), *([] if odd else [(0.5, middle)]), (1.0, self.high)]
+        """Where the scale has a number, and the exponent of it: at its ends and near its middle."""
+        powers = sorted({self.low, (self.low + self.high) // 2, self.high})
+        return [((power - self.low) / (self.high - self.low), power) for power in powers]
 
     @property
     def others(self) -> list[tuple[Line, str]]:
