@@ -15,7 +15,7 @@ from ..backend import backend_of
 from ..core import FusedOp, Leaf, Op, Tensor
 from ..core.equations import Block, Equation
 from ..core.op import Slot
-from ..core.state import Scope, Step, setting
+from ..core.state import Derivative, Scope, Step, setting
 from ..core.tensor import Constant, next_number
 from ..nn import Module
 from . import names
@@ -340,6 +340,8 @@ class _Picture:
         self.symbols: dict[Op, Op] = {}  # an operation -> the plumbing after it, which an equation names
         self.sources: dict[str, str] = {}  # an equation's id -> where it stands in the code
         self.ends: set[Any] = set()  # operations that are outputs: drawn, even if they are plumbing
+        self.losses: dict[Derivative, str] = {}  # nameless tensors that were differentiated -> "L"
+        self.gradient_names: dict[Any, str] = {}
 
     def _name_modules(self, modules: list[tuple[str, Module]]) -> None:
         roots: dict[int, Module] = {}
@@ -397,8 +399,10 @@ class _Picture:
     # -- plumbing
 
     def _before_plumbing(self, place: Any) -> Any:
-        """An output that is a symbol of an equation, as in c_i = squeeze(α h): the product is drawn as c_i."""
-        if type(place).__name__ not in ("Reshape", "Transpose", "SwapAxes") or place.equation is None:
+        """An output that is a symbol of an equation, as in c_i = squeeze(α h), or a gradient: the product is c_i."""
+        if type(place).__name__ not in ("Reshape", "Transpose", "SwapAxes"):
+            return place
+        if place.equation is None and place.gradient_of is None:
             return place
         source = self.found.resolve(place.sources[0])
         if not isinstance(source, Op) or self._own_name(source) or source.outputs is not None:
@@ -476,7 +480,39 @@ class _Picture:
 
     def _own_name(self, where: Any) -> str:
         name = where.name or self.found.names.get(where)
-        return names.pretty(name) if name else ""
+        return names.pretty(name) if name else self._gradient_name(where)
+
+    def _gradient_name(self, where: Any) -> str:
+        """∂L/∂W, where it is one, and W has a name of its own."""
+        if getattr(where, "gradient_of", None) is None:
+            return ""
+        if where not in self.gradient_names:
+            of, by = self._derivative(where)
+            known = all(by) and not any("∂" in name for name in by)
+            self.gradient_names[where] = names.derivative(of, by) if known else ""
+        return self.gradient_names[where]
+
+    def _derivative(self, where: Any) -> tuple[str, list[str]]:
+        """What was differentiated, and with respect to what: once, or again and again."""
+        derivative, place = where.gradient_of
+        outer: Any = derivative.of[0] if len(derivative.of) == 1 else None
+        if getattr(outer, "gradient_of", None) is not None and outer.name is None:
+            of, by = self._derivative(outer)
+            return of, [*by, self._name_of(place) if type(place) is Leaf else ""]
+        # Of a constant gradient nothing else is known.
+        label = _op_label(place) if isinstance(where, Constant) else ""
+        return self._differentiated(derivative), [self._name_of(place) or label]
+
+    def _differentiated(self, derivative: Derivative) -> str:
+        """The name of the loss; of those without L, L′ …"""
+        place = derivative.of[0]
+        if derivative.walk is not None:
+            return _op_label(place)
+        name = self._name_of(place) if len(derivative.of) == 1 and place is not None else ""
+        return name or self.losses.setdefault(derivative, "L" + "′" * len(self.losses))
+
+    def _name_of(self, place: Any) -> str:
+        return self._name(self.found.resolve(place))
 
     def _name(self, where: Any) -> str:
         own = self._own_name(where)
@@ -690,6 +726,8 @@ class _Parts:
             return names.clean(owner.name), "equations"
         if isinstance(owner, FusedOp):
             return names.op_label(owner), "opened"
+        if isinstance(owner, Derivative):
+            return f"backward of {self.picture._differentiated(owner)}", "derivative"
         return names.clean(owner), "step" if isinstance(owner, Step) else "named"
 
     @staticmethod
@@ -708,6 +746,11 @@ def _input_names(op: Op) -> list[str]:
     if any(p.kind is p.VAR_POSITIONAL for p in found) or len(found) < n:
         return [""] * n
     return [names.pretty(p.name) for p in found[:n]]
+
+
+def _op_label(place: Any) -> str:
+    op = place.op if type(place) is Slot else place
+    return names.op_label(op) if isinstance(op, Op) else ""
 
 
 def _long_name(op: Op, k: int) -> str:

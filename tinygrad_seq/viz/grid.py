@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..core import FusedOp, Leaf, Op
 from ..core.op import Slot
-from ..core.state import Scope, Step
+from ..core.state import Derivative, Scope, Step
 from ..core.tensor import Constant
 from ..nn.recurrent import _Cell
 from ..ops.elementwise import Elementwise
@@ -38,6 +38,7 @@ class _Row:
         self.name = ""  # the symbol, or a name, of what is computed
         self.fields: list[str] = []  # of the state that it carries
         self.reverse = False
+        self.derivative = False  # of another row: it has its symbols
         self.shape: tuple[int, ...] | None = None
         self.dtype: Any = None
         self.op = ""
@@ -180,7 +181,7 @@ class _Grid:
                     abs(t - last) != 1 if isinstance(owner, Step) else read[id(scope)].isdisjoint(self.loops[row][-1])
                 ):
                     row = self._row("op", 0)
-                    row.op = _called(scope)
+                    row.op, row.derivative = _called(scope), _is_derivative(scope)
                     self.rows.append(row)
                     self.loops[row] = []
                 row.reverse = row.T > 0 and t < last
@@ -388,8 +389,8 @@ class _Grid:
     def _connect_loops(self) -> None:
         for row, steps in self.loops.items():
             order = range(row.T - 1, -1, -1) if row.reverse else range(row.T)
-            fresh = self._fresh_constants(steps)
-            carried: dict[str, None] = {}
+            fresh = self._fresh_constants(steps) if not row.derivative else []
+            carried: dict[str, Any] = {}  # the symbols that go on, with one of their places
             uses: dict[Any, int] = {}
             for k, ops in zip(order, steps, strict=True):
                 outside = dict.fromkeys(s for op in ops for s in op.sources if s is not None)
@@ -400,7 +401,7 @@ class _Grid:
                         if origin.what is row:
                             symbol = self._carried(source)
                             if symbol:
-                                carried[symbol] = None
+                                carried[symbol] = source
                             self._arrow(origin, _From(row, k), symbol, source)
                         elif (
                             origin.t == ALL
@@ -416,14 +417,17 @@ class _Grid:
                 if uses[place] > 1 or row.T == 1:
                     self._weight(row, self.symbols.get(place, ""), place)
             row.fields = sorted(carried, key=lambda symbol: (symbol != "h", symbol)) or ["h"]
-            if row.fields == ["h"] and not carried:
+            if not carried and row.derivative:
+                row.fields = ["∂"]
+            elif not carried:
                 for source, target in list(self.pairs):
                     if source.what is row and target.what is row:
                         self.pairs[source, target] = {"h": None}
                         found = self.carried.pop((source, target), {})
                         self.carried[source, target] = {"h": {part: None for parts in found.values() for part in parts}}
             row.name = row.fields[0]
-            row.shape, row.dtype = last.shape, last.dtype
+            state = carried.get(row.name, last)
+            row.shape, row.dtype = state.shape, state.dtype
             if fresh:
                 given = self._row("input", row.T)
                 given.name, given.shape, given.dtype = "x", tuple(fresh[0].shape), fresh[0].dtype
@@ -434,7 +438,7 @@ class _Grid:
                 target == first and source.what is not row and row not in self.above.get(source.what, ())
                 for source, target in self.pairs
             )
-            row.start = [] if filled else row.fields
+            row.start = [] if filled or row.derivative else row.fields
 
     def _carried(self, place: Any) -> str:
         """The symbol that goes on to the next step; behind the choice between the new and the old, for lengths."""
@@ -647,11 +651,12 @@ class _Grid:
         column = 0
         for name in _in_turn(waits):
             rows = sorted(blocks[name], key=lambda row: row.depth)
-            layers = sorted({row.depth for row in rows if row.recurrent})
-            both = any(row.reverse for row in rows) and not all(row.reverse for row in rows if row.recurrent)
+            recurrent = [row for row in rows if row.recurrent and not row.derivative]
+            layers = sorted({row.depth for row in recurrent})
+            both = any(row.reverse for row in recurrent) and not all(row.reverse for row in recurrent)
             for level, row in enumerate(rows):
                 row.level, row.column = level, column + 2
-                if row.recurrent or len(row.name) == 1 and row.kind == "op":
+                if row in recurrent or len(row.name) == 1 and row.kind == "op":
                     layer = sum(d <= row.depth for d in layers) if len(layers) > 1 else 0  # 0: below all layers
                     number = str(layer).translate(names.SUPERSCRIPTS) if layer else ""
                     arrow = ("\u20d6" if row.reverse else "\u20d7") if both and row.recurrent else ""
@@ -764,10 +769,10 @@ def _step_node(row: _Row, k: int, t: int, gradient: Summary | None) -> _Maker:
 def _indexed(name: str, t: int | None) -> str:
     """A symbol at one step, or at any; a name of several letters stays as it is, for its place says when.
 
-    >>> _indexed("h", 12), _indexed("h", None), _indexed("embedding", 12)
-    ('h₁₂', 'hₜ', 'embedding')
+    >>> _indexed("h", 12), _indexed("h", None), _indexed("embedding", 12), _indexed("∂L/∂h", 2)
+    ('h₁₂', 'hₜ', 'embedding', '∂L/∂h₂')
     """
-    letters = re.sub(r"[\u20d6\u20d7⁰¹²³⁴⁵⁶⁷⁸⁹]", "", name)
+    letters = re.sub(r"^∂.*∂|[\u20d6\u20d7⁰¹²³⁴⁵⁶⁷⁸⁹]", "", name)
     return name + ("ₜ" if t is None else str(t).translate(_LOW)) if len(letters) == 1 else name
 
 
@@ -805,8 +810,8 @@ _LOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 def _base(name: str) -> str:
-    """A symbol without its index: h of hₜ, of h^k_t and of h_3."""
-    match = re.match(r"(\w)(?:[₀-₉ₜᵢ^_]|$)", name)
+    """A symbol without its index: h of hₜ, of h^k_t and of h_3; ∂L/∂h of ∂L/∂hₜ."""
+    match = re.match(r"((?:∂.*/∂)?\w)(?:[₀-₉ₜᵢ^_]|$)", name)
     return match[1] if match else ""
 
 
@@ -816,6 +821,12 @@ def _called(step: Scope) -> str:
         return type(step.owner).__name__
     around = step.parent.owner if step.parent is not None else None
     return names.op_label(around) if isinstance(around, FusedOp) else ""
+
+
+def _is_derivative(scope: Scope | None) -> bool:
+    while scope is not None and not isinstance(scope.owner, Derivative):
+        scope = scope.parent
+    return scope is not None
 
 
 def _step_scope(scope: Scope | None) -> Scope | None:

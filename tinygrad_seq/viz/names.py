@@ -63,6 +63,17 @@ def norm(x: float) -> str:
     return (f"{digits}e{int(power)}" if e else digits.replace("nan", "NaN")).replace("-", "−")
 
 
+def derivative(of: str, by: list[str]) -> str:
+    """A derivative as it is written.
+
+    >>> derivative("L", ["W"]), derivative("f", ["x", "x"]), derivative("f", ["x", "y"])
+    ('∂L/∂W', '∂²f/∂x²', '∂²f/∂x∂y')
+    """
+    order = str(len(by)).translate(SUPERSCRIPTS) if len(by) > 1 else ""
+    below = f"∂{by[0]}{order}" if len(set(by)) == 1 else "".join(f"∂{name}" for name in by)
+    return clean(f"∂{order}{of}/{below}")
+
+
 def shape(dims: Iterable[int]) -> str:
     """(2, 3) for a picture."""
     sizes = tuple(dims)

@@ -66,6 +66,7 @@ PARTS = {
     "equations": Style("#FFFFFF", "#33658A", style="rounded,filled,dashed"),
     "step": Style("#FFFFFF", "#A9A9A0", style="rounded,filled"),
     "named": Style("#FFFFFF", "#A9A9A0", style="rounded,filled"),
+    "derivative": Style("#F7F1FA", "#7A4E96", style="rounded,filled"),
     "opened": Style("#EEF5FB", "#0B4F80", style="rounded,filled"),
 }
 

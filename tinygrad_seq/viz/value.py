@@ -71,7 +71,7 @@ class Part:
 
     id: str
     label: str  # "lstm: LSTM"
-    kind: str  # "module", "equations", "step" (its label has a number), "opened", "named"; "column" of a grid: no frame
+    kind: str  # "module", "equations", "step" (with a number in its label), "opened", "derivative", "named"; "column"
     parent: str | None = None
     note: str = ""  # where it stands in the source, for a tooltip
     side: str = ""  # as a Node's
