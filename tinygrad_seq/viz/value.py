@@ -67,7 +67,8 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A frame around what one call of a module, an equation block, a time step or an opened operation did."""
+    """A frame around what a call of a module, an equation block, a time step, an opened operation or a derivative did;
+    or a column of a grid, which has no frame."""
 
     id: str
     label: str  # "lstm: LSTM"
