@@ -342,6 +342,9 @@ class _Picture:
         self.ends: set[Any] = set()  # operations that are outputs: drawn, even if they are plumbing
         self.losses: dict[Derivative, str] = {}  # nameless tensors that were differentiated -> "L"
         self.gradient_names: dict[Any, str] = {}
+        for op in found.ops:  # the first that was differentiated is L
+            if op.gradient_of is not None:
+                self._differentiated(op.gradient_of[0])
 
     def _name_modules(self, modules: list[tuple[str, Module]]) -> None:
         roots: dict[int, Module] = {}

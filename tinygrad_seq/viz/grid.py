@@ -824,9 +824,10 @@ def _called(step: Scope) -> str:
 
 
 def _is_derivative(scope: Scope | None) -> bool:
-    while scope is not None and not isinstance(scope.owner, Derivative):
+    """Whether a step is one back in time. For a derivative, the definition of a fused operation first runs forward."""
+    while scope is not None and not isinstance(scope.owner, Derivative | FusedOp):
         scope = scope.parent
-    return scope is not None
+    return scope is not None and isinstance(scope.owner, Derivative)
 
 
 def _step_scope(scope: Scope | None) -> Scope | None:
