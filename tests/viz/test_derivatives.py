@@ -184,6 +184,17 @@ def test_as_a_grid_the_derivative_is_a_row_that_runs_back(fused: bool) -> None:
     assert {n.shape for n in g.nodes if n.label in back} == {(1, 4)}
 
 
+def test_the_derivative_of_a_loop_of_ones_own_runs_back_too() -> None:
+    cell, h = ts.nn.GRUCell(3, 4), None
+    for x_t in ts.ops.unstack(ts.tensor(np.ones((1, 4, 3), "float32")), 1):
+        h = cell(x_t, h)
+    g = ts.graph(ts.grad((h * h).sum(), cell.weight_hh, create_graph=True), time=True)
+    called = {n.id: n.label for n in g.nodes}
+    arrows = {(called[e.source], called[e.target]) for e in g.edges}
+    assert {(f"h{t}", f"∂L/∂h{t}") for t in "₁₂₃₄"} | {("∂L/∂h₄", "∂L/∂h₃"), ("∂L/∂h₂", "∂L/∂h₁")} <= arrows
+    assert output(g) == "∂L/∂h₁"  # where the last part is added
+
+
 def test_what_a_derivative_depends_on_can_be_drawn_and_explained() -> None:
     lstm, x = ts.nn.LSTM(3, 4).to("float64"), normal(1, 4, 3)
     dW = ts.grad(lstm(x)[0].sum(), lstm.weight_hh_l0, create_graph=True)

@@ -184,7 +184,8 @@ class _Grid:
                     row.op, row.derivative = _called(scope), _is_derivative(scope)
                     self.rows.append(row)
                     self.loops[row] = []
-                row.reverse = row.T > 0 and t < last
+                # The derivative of a loop of one's own begins at its end.
+                row.reverse = row.T > 0 and t < last if isinstance(owner, Step) else row.derivative
                 row.T += 1
                 runs[key] = (row, t)
                 where[id(scope)] = (row, len(self.loops[row]))
