@@ -23,6 +23,14 @@ def my_loss():
     loss = (y * y).mean()
     return [loss, y]
 
+def my_loss_alone():
+    return my_loss()[0]
+
+def freed():
+    loss = my_loss()[0]
+    loss.backward()
+    return loss
+
 def helper(x, W):
     hidden = x @ W
     return hidden
@@ -114,6 +122,25 @@ def test_time_as_a_grid() -> None:
     assert result.exit_code == 1 and result.stderr.startswith("error: gpt: graph: time=True")
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_of_every_model(name: str) -> None:
+    g = draw(name, grad=True)
+    (loss,) = (node for node in g.nodes if node.output)
+    assert loss.label.startswith("loss = ") and loss.gradient is not None and loss.gradient.numbers == (1.0,)
+    parameters = [node for node in g.nodes if node.kind == "parameter"]
+    assert all(node.gradient is not None for node in parameters)
+    assert sum(node.gradient.norm > 0 for node in parameters if node.gradient is not None) > len(parameters) * 0.8
+    assert draw(name, grad=True) == g  # the same weights
+
+
+def test_gradients_on_the_command_line(folder: Path) -> None:
+    result = run("language-model", "--grad", "--time")
+    assert result.exit_code == 0 and "‖∂L/∂·‖" in result.stdout
+    assert "‖∂L/∂·‖" not in run("language-model", "--time").stdout
+    assert "‖∂L/∂·‖ 1\n" in run("users_own:my_loss_alone", "--grad").stdout
+    assert "0 everywhere" in run("--help").stdout.replace("\n", " ").replace("  ", " ")
+
+
 @needs_dot
 @pytest.mark.parametrize(
     ("suffix", "start"),
@@ -150,7 +177,6 @@ def test_a_function_of_ones_own(folder: Path) -> None:
         (["users_own:needs"], r"expected a function without arguments: missing a required argument: 'x'"),
         (["users_own:number"], r"users_own:number: graph: expected a Tensor or a list of them, got int"),
         (["users_own:plain"], r"users_own:plain: graph: this tensor has no graph"),
-        (["users_own:wrong"], r"users_own:wrong: ValueError: MatMul .* \(users_own\.py, line 16\)"),
         (["attribute:f"], r"attribute cannot be imported: AttributeError: .*'nix' \(attribute\.py, line 2\)"),
         (["inner:f"], r"cannot be imported: ModuleNotFoundError: .*'not_there_at_all' \(inner\.py, line 2\)"),
         (["inside:f"], r"cannot be imported: ModuleNotFoundError: .*'inside\.other'.* \(inside\.py, line 1\)"),
@@ -160,6 +186,9 @@ def test_a_function_of_ones_own(folder: Path) -> None:
         (["numeric:f"], r"numeric:f: ValueError: need at least one array to stack \(numeric\.py, line 3\)"),
         (["numeric:g"], r"numeric:g: SystemExit: enough \(numeric\.py, line 5\)"),
         (["ngram"], r"NGram is a table of counts: it has no graph"),
+        (["users_own:wrong"], r"users_own:wrong: ValueError: MatMul .* \(users_own\.py, line 24\)"),
+        (["users_own:my_loss", "--grad"], r"users_own:my_loss: graph: grad=True .* got 2 tensors"),
+        (["users_own:freed", "--grad"], r"users_own:freed: graph: grad=True .* draw before backward"),
         (["broken:f"], r"broken cannot be imported: ZeroDivisionError: division by zero \(broken\.py, line 3\)"),
     ],
 )

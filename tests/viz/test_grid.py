@@ -82,6 +82,12 @@ def test_layers_stand_on_each_other() -> None:
     assert [node.label for node in g.nodes if node.output] == ["h¹₃", "h²₃", "h³₃"]  # the last of each
 
 
+def test_what_is_below_all_layers_has_no_layers_number() -> None:
+    e = ts.nn.Embedding(7, 4)(np.array([[1, 2, 3]]))
+    out, _ = ts.nn.GRU(4, 5, 2)(e)
+    assert "e₁" in table(ts.graph(out, time=True))[2] and "h²₁" in table(ts.graph(out, time=True))[2]
+
+
 def test_two_directions_are_two_rows_and_what_joins_them() -> None:
     out, _ = ts.nn.LSTM(4, 5, bidirectional=True)(ones(2, 3, 4))
     g = ts.graph(out, time=True)

@@ -15,7 +15,7 @@ import tinygrad_seq as ts
 from conftest import Place
 from tinygrad_seq.core.state import state
 from tinygrad_seq.viz import Graph, Node, Summary
-from tinygrad_seq.viz.tracing import summary
+from tinygrad_seq.viz.gradients import summary
 
 HERE = Path(__file__).name
 

@@ -84,6 +84,9 @@ def graph(
     time: Annotated[
         bool, typer.Option("--time", help="Draw time as a grid, one box for each step of a layer.")
     ] = False,
+    grad: Annotated[
+        bool, typer.Option("--grad", help="Show how large the gradient of a loss is at every arrow.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file: .svg, .png, .pdf, .dot, .json or .txt.")
     ] = None,
@@ -91,7 +94,8 @@ def graph(
     """Draw a model of ours, or what a function of your own computes; text on the terminal without -o.
 
     A model is built small and called on two short sequences. MODULE:FUNCTION is a function without arguments that
-    returns a tensor or a list of them; its variables name the boxes, as they do for ts.graph.
+    returns a tensor or a list of them; its variables name the boxes, as they do for ts.graph. With --grad it returns
+    the loss, of one element; the loss of a model of ours is the cross entropy of what it says with class 0 everywhere.
 
     Examples:
 
@@ -101,13 +105,15 @@ def graph(
 
     tinygrad-seq graph tagger --time -o grid.svg
 
+    tinygrad-seq graph language-model --time --grad -o gradients.svg
+
     tinygrad-seq graph my_module:my_loss -o loss.png
     """
 
     def run() -> None:
         from .graph import draw
 
-        picture = draw(model, open or [], time)
+        picture = draw(model, open or [], time, grad)
         typer.echo(picture.text() if out is None else picture.save(out))
 
     _say_errors(run)

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import models
+from .. import models, ops
+from ..core import Tensor
+from ..core.random import seed
 from ..nn import Module
 from ..viz import Graph
 from ..viz.build import build
@@ -118,7 +120,7 @@ NOT_DRAWN = {
 }
 
 
-def draw(name: str, open: Sequence[str] = (), time: bool = False) -> Graph:
+def draw(name: str, open: Sequence[str] = (), time: bool = False, grad: bool = False) -> Graph:
     """The picture of a model by its name, or of what a function returns, by `module:function`.
 
     Args:
@@ -126,8 +128,11 @@ def draw(name: str, open: Sequence[str] = (), time: bool = False) -> Graph:
             returns a tensor or a list of them. Boxes are named by the variables of that function.
         open: the fused operations to draw as their equations; "all" opens every one.
         time: draw time as a grid, from left to right.
+        grad: show the size of the gradients: of what the function returns, a loss of one element, or of a model's loss,
+            the cross entropy of what it says with class 0 everywhere.
     Raises:
-        ValueError: for a name that is not known, an operation that is not there, or `time` where nothing is recurrent.
+        ValueError: for a name that is not known, an operation that is not there, `time` where nothing is recurrent, or
+            `grad` where a function returns no loss.
         TypeError: where the function needs arguments or returns something else.
         RuntimeError: where the function itself raises.
     """
@@ -146,12 +151,22 @@ def draw(name: str, open: Sequence[str] = (), time: bool = False) -> Graph:
             )
         title = found[plain(name)]
         function = MODELS[title]
+        seed(0)  # the same weights each time, for gradients are numbers
     value, variables = _call(name, function)
+    if grad and ":" not in name:
+        value = variables["loss"] = _loss(value)
     opened = builtins.all if "all" in open else tuple(open)
     try:
-        return build(value, variables, open=opened, time=time, title=title)
-    except (ValueError, TypeError) as error:
+        return build(value, variables, open=opened, time=time, grad=grad, title=title)
+    except (ValueError, TypeError, RuntimeError) as error:
         raise type(error)(f"{name}: {error}") from error
+
+
+def _loss(value: Any) -> Tensor:
+    """One number from all that a model says."""
+    outputs = value if isinstance(value, list | tuple) else [value]
+    losses = [ops.cross_entropy(output, np.zeros(output.shape[:-1], int)) for output in outputs]
+    return sum(losses[1:], start=losses[0])
 
 
 def _function(name: str) -> Callable[[], Any]:

@@ -1,7 +1,7 @@
 """Walking the graph backwards, newest op first."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from ..backend import backend_of
 from .op import Op, Slot
-from .state import setting
-from .tensor import Leaf, Tensor, _Writes, value
+from .state import Derivative, Scope, setting, state
+from .tensor import ConstantGradient, Leaf, Tensor, _Writes, next_number, value
 
 
 def grad(
@@ -105,10 +105,12 @@ def walk(
     retain: bool,
     targets: list[Any] | None = None,
     cuts: dict[Op, list[Any]] | None = None,
+    watch: Callable[[Any, Any], None] | None = None,
 ) -> dict[Any, Any]:
     """{place: gradient} of the targets; without targets, gradients are added to the leaves' `.grad`.
 
     cuts: for some ops, where this walk goes on from them instead of their `sources`; None: not at all.
+    watch: is shown each place with its whole gradient, as it is without hooks, which do not run.
 
     Numbers are given in the order in which ops are made, so the newest op that waits has all its gradients.
     """
@@ -138,7 +140,10 @@ def walk(
     for out, g in zip(outputs, grads, strict=True):
         if out.place is not None:
             arrive(out.place, as_tensor(g) if create_graph else value(g))
-    with setting(grad=create_graph, recorder=None):  # a definition that is differentiated is no forward pass
+    notes = _Notes(outputs, wanted) if create_graph else None
+    told = watch is not None or create_graph
+    # A definition that is differentiated is no forward pass.
+    with setting(grad=create_graph, recorder=None, scope=state.scope):
         while waiting:
             op = heappop(waiting)[1]
             g = arriving.pop(op)
@@ -146,21 +151,21 @@ def walk(
                 slots, g = g, [None] * len(op.outputs)
                 for slot in slots:
                     g_k = arriving.pop(slot)
-                    if slot.hooks is not None:
-                        g_k = _notice(slot, g_k, create_graph, targets is None)
+                    if slot.hooks is not None or told:
+                        g_k = _notice(slot, g_k, create_graph, targets is None, watch, notes)
                     if slot in wanted:
                         found[slot] = g_k
                     g[slot.index] = g_k
             else:
-                if op.hooks is not None:
-                    g = _notice(op, g, create_graph, targets is None)
+                if op.hooks is not None or told:
+                    g = _notice(op, g, create_graph, targets is None, watch, notes)
                 if wanted and op in wanted:
                     found[op] = g
             if op.number == oldest:  # the oldest target: what it was made from is nobody's question
                 continue
             if op.number > last_write:  # made before some array was written into
                 _check_written(op)
-            gs = op.pull_back(g, create_graph)
+            gs = op.pull_back(g, create_graph) if notes is None else notes.pull_back(op, g)
             if len(gs) != len(op.sources):
                 raise ValueError(f"{type(op).__name__}.backward gave {len(gs)} gradients for {len(op.sources)} inputs")
             sources = op.sources if cuts is None else cuts.get(op, op.sources)
@@ -172,13 +177,17 @@ def walk(
             if not retain:
                 op.kept = None  # structure, shapes and names stay, for pictures
         for place, g in arriving.items():
-            if type(place) is Leaf and (targets is None or place in wanted):
+            if type(place) is Leaf and (targets is None or place in wanted or watch is not None):
                 g = _as_dtype(g, place.dtype)
-                if place.hooks:
+                if watch is not None:
+                    watch(place, g)
+                elif place.hooks:
                     g = _call_hooks(place, g, create_graph)
+                if notes is not None:
+                    notes.name(place, g)
                 if targets is None:
                     _accumulate(place, g, create_graph)
-                else:
+                elif place in wanted:
                     found[place] = g
     return found
 
@@ -193,10 +202,59 @@ def _accumulate(place: Any, g: Any, create_graph: bool) -> None:
         place.grad = Tensor(place.grad.data + value(g))
 
 
-def _notice(place: Any, g: Any, create_graph: bool, gathers: bool) -> Any:
-    """What hooks and `retain_grad` ask for, once all of an op's gradient has arrived."""
+class _Notes:
+    """What a picture is told of a derivative with a graph of its own: in which scopes it is computed, and what of it is
+    the gradient of which place."""
+
+    def __init__(self, outputs: list[Tensor], wanted: set[Any]) -> None:
+        self.wanted = wanted
+        self.began = next_number()
+        root = state.scope
+        if root is not None and isinstance(root.owner, Derivative):  # a fused op's definition: part of a longer walk
+            self.derivative = root.owner.walk or root.owner
+        else:
+            self.derivative = Derivative([out.place for out in outputs])
+            root = Scope(root, self.derivative)
+        self.scopes: dict[Scope | None, Scope] = {None: root, state.scope: root}  # of an op -> of its derivative
+
+    def pull_back(self, op: Op, g: Any) -> tuple[Any, ...]:
+        """The derivative of an op, in a scope that is nested as the op's own, inside of the walk's."""
+        new = []
+        outer = op.scope
+        while outer not in self.scopes:
+            new.append(outer)
+            outer = outer.parent
+        inner = self.scopes[outer]
+        for outer in reversed(new):
+            inner = self.scopes[outer] = inner if isinstance(outer.owner, Op) else Scope(inner, outer.owner)
+        state.scope = Scope(inner, Derivative([op], self.derivative))
+        gs = op.pull_back(g, True)
+        state.scope = inner  # sums over several uses belong to no op
+        return gs
+
+    def name(self, place: Any, g: Any) -> None:
+        """Where one gradient is that of several places, as behind a +, it is that of the one that was asked for, or
+        else of the newest."""
+        if not isinstance(g, Tensor):
+            return
+        asked_for = place in self.wanted or type(place) is Leaf
+        if g.place is None:
+            if g.constant is None or asked_for:
+                g.constant = ConstantGradient(g.shape, g.dtype)
+                g.constant.gradient_of = (self.derivative, place)
+        elif g.place.number < self.began and (g.place.gradient_of is None or asked_for):  # numbers count down
+            g.place.gradient_of = (self.derivative, place)
+
+
+def _notice(place: Any, g: Any, create_graph: bool, gathers: bool, watch: Any, notes: _Notes | None) -> Any:
+    """What hooks and `retain_grad` ask for, or who watches instead, once all of an op's gradient has arrived."""
+    if watch is not None:
+        watch(place, g)
+        return g
     if place.hooks:
         g = _call_hooks(place, g, create_graph)
+    if notes is not None:
+        notes.name(place, g)
     if place.keeps_grad and gathers:
         _accumulate(place, g, create_graph)
     return g

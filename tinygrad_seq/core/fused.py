@@ -82,7 +82,8 @@ class FusedOp(Op):
         here = [
             same(Tensor(x, place)) if place is not None else x for x, place in zip(inputs, self.sources, strict=True)
         ]
-        outputs = self.definition(*here, **self.static)
+        with scope(self):
+            outputs = self.definition(*here, **self.static)
         if isinstance(outputs, tuple):
             used = [
                 (out, g_k) for out, g_k in zip(outputs, g, strict=True) if g_k is not None and out.place is not None

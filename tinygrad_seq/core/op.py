@@ -136,11 +136,23 @@ class Op(Place):
 class Slot(Place):
     """The place of one output of an op that has several."""
 
-    __slots__ = ("op", "index", "shape", "dtype", "number", "name", "grad", "hooks", "keeps_grad", "equation")
+    __slots__ = (
+        "op",
+        "index",
+        "shape",
+        "dtype",
+        "number",
+        "name",
+        "grad",
+        "hooks",
+        "keeps_grad",
+        "equation",
+        "gradient_of",
+    )
 
     def __init__(self, op: Op, index: int, y: Any) -> None:
         self.op, self.index, self.shape, self.dtype, self.number = op, index, y.shape, y.dtype, op.number
-        self.name = self.grad = self.hooks = self.equation = None
+        self.name = self.grad = self.hooks = self.equation = self.gradient_of = None
         self.keeps_grad = False
 
 

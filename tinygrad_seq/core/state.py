@@ -10,7 +10,7 @@ class Scope:
     """One call of a module, an equation block or a loop's step, inside the call that made it.
 
     Ops note the scope they were made in, so that a picture can draw them together. `owner` is the module, the block,
-    the fused operation that was opened, a Step, or a text.
+    the fused operation that was opened, a Step, a Derivative, or a text.
     """
 
     __slots__ = ("parent", "owner", "carried")
@@ -31,6 +31,16 @@ class Step:
 
     def __str__(self) -> str:
         return f"t = {self.t + 1}"
+
+
+class Derivative:
+    """The owner of a scope in which derivatives are computed: of the outputs of a walk, or of one operation on it."""
+
+    __slots__ = ("of", "walk")
+
+    def __init__(self, of: list[Any], walk: "Derivative | None" = None) -> None:
+        self.of = of  # places
+        self.walk = walk  # of an operation: the derivative that this is a part of
 
 
 class _State(threading.local):  # class attributes are the defaults of every thread

@@ -35,6 +35,7 @@ class Place:
     grad: Any = None  # kept for leaves, and where somebody asked for it
     hooks: Any = None  # functions of the gradient; a list, if also empty, tells the engine to stop here
     keeps_grad = False
+    gradient_of: Any = None  # (Derivative, place), where this is the gradient of a place: noted for pictures
 
 
 class Leaf(Place):
@@ -57,6 +58,13 @@ class Constant:
 
     def __init__(self, shape: tuple[int, ...], dtype: Any, name: str | None = None) -> None:
         self.shape, self.dtype, self.name = shape, dtype, name
+
+
+class ConstantGradient(Constant):
+    """The gradient of a place that depends on no tensor."""
+
+    __slots__ = ("gradient_of",)
+    gradient_of: Any
 
 
 class Tensor:

@@ -17,12 +17,12 @@ from ..backend import backend_of
 from ..core import FusedOp, Leaf, Op, Tensor
 from ..core.equations import Block, Equation
 from ..core.op import Slot
-from ..core.state import Scope, Step, setting
+from ..core.state import Derivative, Scope, Step, setting
 from ..core.tensor import Constant, Place, next_number
 from ..nn import Module
 from . import names
+from .gradients import Gradients, summary, together
 from .repeats import fold_repeats
-from .tracing import summary
 from .value import Edge, Graph, Node, Part, Summary, fold_depth, fold_steps, fold_to, fold_to_fit, join_steps
 
 # These move elements about without computing anything: an arrow says enough.
@@ -43,6 +43,7 @@ def graph(
     repeats: bool = False,
     equations: bool = False,
     time: bool | str = False,
+    grad: bool = False,
     title: str | None = None,
 ) -> Graph:
     """The picture of how a value was computed. The computation needs no preparation, and may have been differentiated.
@@ -63,13 +64,18 @@ def graph(
         equations: True writes the whole equation into the box of a symbol: `f_t = σ(W_f x_t + U_f h_{t-1} + b_f)`.
         time: True draws each step of each recurrent layer as one box: time from left to right, layers from bottom to
             top. "rolled" draws each layer as one box, whose state comes back to it.
+        grad: True shows on each arrow how large ‖∂L/∂·‖ is, where · is the value that the arrow carries and L is
+            `value`, a loss of one element: by colour and width, on a log scale. It takes the time of a backward pass
+            and leaves the graph as it is; hooks do not run, and no `.grad` is touched.
         title: what stands above the picture.
     Returns:
         A Graph: a plain value that can `save` itself.
     Raises:
         TypeError: for what is not a Tensor.
         ValueError: for a tensor that has no graph, a name in `open` that no fused operation of this graph has, a depth
-            below 1, `time` where nothing is recurrent, or `time` with one of `depth`, `repeats`, `equations`.
+            below 1, `time` where nothing is recurrent, `time` with one of `depth`, `repeats`, `equations`, or `grad`
+            for what is no single tensor of one element.
+        RuntimeError: for `grad` where backward has freed what operations kept, or a weight was written into since.
 
     >>> import tinygrad_seq as ts
     >>> x, W = ts.tensor([[1.0, 2.0]]), ts.tensor([[3.0], [4.0]], requires_grad=True)
@@ -78,8 +84,17 @@ def graph(
     >>> [(node.kind, node.label, node.shape) for node in g.nodes]
     [('input', 'x', (1, 2)), ('parameter', 'W', (2, 1)), ('op', '@', (1, 1)), ('op', 'y = σ', (1, 1))]
     """
-    variables = sys._getframe(1).f_locals
-    return build(value, variables, open=open, depth=depth, repeats=repeats, equations=equations, time=time, title=title)
+    return build(
+        value,
+        sys._getframe(1).f_locals,
+        open=open,
+        depth=depth,
+        repeats=repeats,
+        equations=equations,
+        time=time,
+        grad=grad,
+        title=title,
+    )
 
 
 def build(
@@ -91,6 +106,7 @@ def build(
     repeats: bool = False,
     equations: bool = False,
     time: bool | str = False,
+    grad: bool = False,
     title: str | None = None,
 ) -> Graph:
     """As `graph`, with the caller's variables given."""
@@ -103,8 +119,10 @@ def build(
             "graph: time draws each step as one box: depth, repeats and equations are for pictures without it"
         )
     outputs = _tensors(value)
-    found = _Ops(outputs, open)
-    picture = _Picture(found, variables, equations)
+    if grad:
+        _check_loss(outputs)
+    found = _Ops(outputs, open, grad, bool(time))
+    picture = _Picture(found, variables, equations, Gradients(found, outputs[0]) if grad else None)
     heading = "" if title is None else names.clean(title, 2 * names.LONGEST)
     if time:
         from .grid import ROLLED, grid  # which is built on this file
@@ -139,6 +157,15 @@ def _tensors(value: Any) -> list[Tensor]:
     return flat
 
 
+def _check_loss(outputs: list[Tensor]) -> None:
+    if len(outputs) > 1 or outputs[0].size != 1:
+        given = f"{len(outputs)} tensors" if len(outputs) > 1 else f"a tensor of shape {outputs[0].shape}"
+        raise ValueError(
+            f"graph: grad=True shows the gradients of one loss of one element, got {given}: reduce first, as in "
+            "ts.graph(t.sum(), grad=True)"
+        )
+
+
 def _place(t: Tensor) -> Any:
     return t.as_constant() if t.place is None else t.place
 
@@ -156,7 +183,8 @@ class _Opened(NamedTuple):
 class _Ops:
     """All operations that lead to the outputs, in the order of the computation."""
 
-    def __init__(self, outputs: list[Tensor], open: Any) -> None:
+    def __init__(self, outputs: list[Tensor], open: Any, grad: bool, time: bool) -> None:
+        self.grad, self.unrolled = grad, grad and time  # gradients at each step are those of an opened recurrence
         self.everything = open is builtins.all or open is True
         self.wanted = () if self.everything else _words(open)
         self.used: set[str] = set()
@@ -208,6 +236,11 @@ class _Ops:
             op = place.op if type(place) is Slot else place
             if not isinstance(op, Op) or op in seen:
                 continue
+            if self.grad and op.kept is None:
+                raise RuntimeError(
+                    "graph: grad=True differentiates the loss again, and backward has freed what the operations kept: "
+                    "draw before backward, or call backward(retain_graph=True)"
+                )
             if isinstance(op, FusedOp) and self._asked_for(op):
                 self._open(op)
                 waiting.append(place)
@@ -237,32 +270,36 @@ class _Ops:
             return True
         found = [word for word in self.wanted if names.matches(op, [word])]
         self.used.update(found)
-        if not found:
-            self.closed.add(names.op_label(op))
-        return bool(found)
+        if found or (self.unrolled and _over_time(op)):
+            return True
+        self.closed.add(names.op_label(op))
+        return False
 
     def _open(self, op: FusedOp) -> None:
-        """Run the definition on zeros of the shapes that were noted: the arrays themselves may be freed by now."""
+        """Run the definition on what the operation kept, where that is asked for; else on zeros of the shapes that were
+        noted, for the arrays themselves may be freed by now."""
         inputs: list[Any] = []
         constants = op.constants or [None] * len(op.sources)
-        for source, constant, name in zip(op.sources, constants, _input_names(op), strict=True):
+        arrays = op.kept[0] if self.grad else [None] * len(op.sources)
+        for source, constant, name, array in zip(op.sources, constants, _input_names(op), arrays, strict=True):
             if source is not None:
                 leaf = Leaf(source.shape, source.dtype)
                 self.alias[leaf] = source
                 self.inputs[leaf] = name
-                inputs.append(Tensor(_zeros(source), leaf))
+                inputs.append(Tensor(_zeros(source) if array is None else array, leaf))
             elif isinstance(constant, Constant):  # as a leaf: what its parts are used for belongs in the picture
                 leaf = Leaf(constant.shape, constant.dtype)
                 self.alias[leaf] = constant
                 self.inputs[leaf] = name
                 self.constants.setdefault(constant, name)
-                inputs.append(Tensor(_zeros(constant), leaf))
+                inputs.append(Tensor(_zeros(constant) if array is None else array, leaf))
             else:
                 inputs.append(constant)
-        static = {key: _on_host(x) for key, x in op.static.items()}
+        static = op.static if self.grad else {key: _on_host(x) for key, x in op.static.items()}
         first = next_number()
         try:
-            with setting(scope=Scope(op.scope, op), grad=True, fused=True, tracer=None), np.errstate(all="ignore"):
+            state = setting(scope=Scope(op.scope, op), grad=True, fused=True, recorder=None, tracer=None)
+            with state, np.errstate(all="ignore"):
                 outputs = op.definition(*inputs, **static)
         except Exception as error:
             raise ValueError(f"graph: {names.op_label(op)} cannot be opened: its definition raised: {error}") from error
@@ -283,6 +320,11 @@ class _Ops:
             inside = k >= 0 and op.number > self.order[k].last
             keys[op] = (*(keys[self.order[k].op] if inside else ()), -op.number)
         return keys[chain[0]] if chain else keys[op]
+
+
+def _over_time(op: Op) -> bool:
+    """Whether an operation is a recurrence over a whole sequence."""
+    return isinstance(op, FusedOp) and "reverse" in op.static and any(name.endswith("_0") for name in op.names)
 
 
 def _words(open: Any) -> tuple[str, ...]:
@@ -306,6 +348,14 @@ def _on_host(x: Any) -> Any:
 # -- what is drawn
 
 
+class _Input(NamedTuple):
+    """An arrow into a box."""
+
+    where: Any  # it begins at: an op or a place
+    label: str = ""
+    carries: Any = None  # the place that is read, of whose gradient the arrow tells
+
+
 class _Box:
     """A node in the making."""
 
@@ -313,7 +363,7 @@ class _Box:
         self.kind, self.where, self.label, self.shape, self.dtype = kind, where, label, shape, dtype
         self.name = ""  # what a person calls the value
         self.equation: Any = None
-        self.inputs: list[tuple[Any, str]] = []  # (where from: an op or a place; the edge's label)
+        self.inputs: list[_Input] = []
         self.uses = 0
         self.output = False
         self.slots: dict[int, Any] = {}  # outputs in use, where there are several
@@ -329,8 +379,10 @@ class _Origin(NamedTuple):
 
 
 class _Picture:
-    def __init__(self, found: _Ops, variables: Mapping[str, Any], equations: bool = False) -> None:
-        self.found, self.equations = found, equations
+    def __init__(
+        self, found: _Ops, variables: Mapping[str, Any], equations: bool = False, gradients: Gradients | None = None
+    ) -> None:
+        self.found, self.equations, self.gradients = found, equations, gradients
         places, self.arrays, modules = names.from_variables(
             {name: x for name, x in variables.items() if name not in ("In", "Out")}
         )
@@ -350,6 +402,11 @@ class _Picture:
         self.ends: set[Any] = set()  # operations that are outputs: drawn, even if they are plumbing
         self.values: dict[tuple[Any, int], Summary] = {}  # (operation, which output) or (leaf, 0) -> what was traced
         self._read_notes()
+        self.losses: dict[Derivative, str] = {}  # nameless tensors that were differentiated -> "L"
+        self.gradient_names: dict[Any, str] = {}
+        for op in found.ops:  # the first that was differentiated is L
+            if op.gradient_of is not None:
+                self._differentiated(op.gradient_of[0])
 
     def _name_modules(self, modules: list[tuple[str, Module]]) -> None:
         roots: dict[int, Module] = {}
@@ -406,12 +463,12 @@ class _Picture:
             box = self.boxes[op] = self._box(op)
             if op is not where:
                 box.slots[where.index] = where
-            waiting += [place for place, _ in box.inputs]
+            waiting += [given.where for given in box.inputs]
         for place in outputs:
             self.boxes[self._key(self._origin(place).where)].output = True
         for box in self.boxes.values():
-            for where, _ in box.inputs:
-                self.boxes[self._key(where)].uses += 1
+            for given in box.inputs:
+                self.boxes[self._key(given.where)].uses += 1
         self._merge()
         return self._finish(title)
 
@@ -422,8 +479,10 @@ class _Picture:
     # -- plumbing
 
     def _before_plumbing(self, place: Any) -> Any:
-        """An output that is a symbol of an equation, as in c_i = squeeze(α h): the product is drawn as c_i."""
-        if type(place).__name__ not in ("Reshape", "Transpose", "SwapAxes") or place.equation is None:
+        """An output that is a symbol of an equation, as in c_i = squeeze(α h), or a gradient: the product is c_i."""
+        if type(place).__name__ not in ("Reshape", "Transpose", "SwapAxes"):
+            return place
+        if place.equation is None and place.gradient_of is None:
             return place
         source = self.found.resolve(place.sources[0])
         if not isinstance(source, Op) or self._own_name(source) or source.outputs is not None:
@@ -501,7 +560,39 @@ class _Picture:
 
     def _own_name(self, where: Any) -> str:
         name = where.name or self.found.names.get(where)
-        return names.pretty(name) if name else ""
+        return names.pretty(name) if name else self._gradient_name(where)
+
+    def _gradient_name(self, where: Any) -> str:
+        """∂L/∂W, where it is one, and W has a name of its own."""
+        if getattr(where, "gradient_of", None) is None:
+            return ""
+        if where not in self.gradient_names:
+            of, by = self._derivative(where)
+            known = all(by) and not any("∂" in name for name in by)
+            self.gradient_names[where] = names.derivative(of, by) if known else ""
+        return self.gradient_names[where]
+
+    def _derivative(self, where: Any) -> tuple[str, list[str]]:
+        """What was differentiated, and with respect to what: once, or again and again."""
+        derivative, place = where.gradient_of
+        outer: Any = derivative.of[0] if len(derivative.of) == 1 else None
+        if getattr(outer, "gradient_of", None) is not None and outer.name is None:
+            of, by = self._derivative(outer)
+            return of, [*by, self._name_of(place) if type(place) is Leaf else ""]
+        # Of a constant gradient nothing else is known.
+        label = _op_label(place) if isinstance(where, Constant) else ""
+        return self._differentiated(derivative), [self._name_of(place) or label]
+
+    def _differentiated(self, derivative: Derivative) -> str:
+        """The name of the loss; of those without L, L′ …"""
+        place = derivative.of[0]
+        if derivative.walk is not None:
+            return _op_label(place)
+        name = self._name_of(place) if len(derivative.of) == 1 and place is not None else ""
+        return name or self.losses.setdefault(derivative, "L" + "′" * len(self.losses))
+
+    def _name_of(self, place: Any) -> str:
+        return self._name(self.found.resolve(place))
 
     def _name(self, where: Any) -> str:
         own = self._own_name(where)
@@ -514,7 +605,7 @@ class _Picture:
         if op in self.pieces:
             box = _Box("op", op, self.pieces[op], op.shape, op.dtype)
             origin = self._input(op.op, 0)
-            box.inputs = [(origin.where, origin.label)]
+            box.inputs = [_Input(origin.where, origin.label, op)]
             box.local = True
             return box
         if isinstance(op, Leaf):
@@ -542,7 +633,7 @@ class _Picture:
             shown = origin.label if origin.label or len(op.sources) == 1 else labels[k]
             if shown == self._name(where) or (where in self.boxes and shown == self.boxes[where].label):
                 shown = ""
-            box.inputs.append((where, shown))
+            box.inputs.append(_Input(where, shown, source))
         for name, array in _hidden(op):
             # Known by the array itself: two operations on the same tokens have one input.
             place = self.hidden.setdefault(id(array), Constant(array.shape, array.dtype))
@@ -555,7 +646,7 @@ class _Picture:
                     "input", place, names.pretty(self.arrays.get(id(array), name)), array.shape, array.dtype
                 )
                 self.boxes[place].local = id(array) not in self.arrays
-            box.inputs.append((place, ""))
+            box.inputs.append(_Input(place))
         return box
 
     # -- several operations that a person sees as one
@@ -574,7 +665,7 @@ class _Picture:
         n = (op.constants or [None])[-1]
         if len(box.inputs) != 1 or not isinstance(n, int):
             return
-        where, label = box.inputs[0]
+        where, label, _ = box.inputs[0]
         inner = self.boxes.get(where)
         if label or inner is None or type(where).__name__ != "Sum" or not self._alone(inner):
             return
@@ -588,7 +679,7 @@ class _Picture:
         """a + b + c is one sum of three, where nobody names or uses a + b."""
         if len(box.inputs) < 2:
             return
-        where, label = box.inputs[0]
+        where, label, _ = box.inputs[0]
         inner = self.boxes.get(where)
         if (
             not label
@@ -611,9 +702,9 @@ class _Picture:
         order: dict[Any, None] = {}
         for op in self.found.ops:
             if op in self.boxes:
-                for where, _ in self.boxes[op].inputs:
+                for where in (given.where for given in self.boxes[op].inputs):
                     if where in self.pieces:
-                        order.setdefault(self._key(self.boxes[where].inputs[0][0]))
+                        order.setdefault(self._key(self.boxes[where].inputs[0].where))
                     order.setdefault(self._key(where))
                 order.setdefault(op)
         for place in self.boxes:  # an output that no operation made
@@ -623,7 +714,7 @@ class _Picture:
         homes = {where: parts.of(where.scope) for where in order if isinstance(where, Op)}
         for where in reversed(order):  # what uses a value comes before it
             here = homes.setdefault(where, None)
-            for place, _ in self.boxes[where].inputs:
+            for place in (given.where for given in self.boxes[where].inputs):
                 if not isinstance(place, Op) and place in self.boxes and self.boxes[place].local:
                     homes[place] = parts.common(homes[place], here) if place in homes else here
         for where in homes:  # a module's own constant, as PE; but x_t is given to a block
@@ -660,16 +751,18 @@ class _Picture:
                     device=self.found.devices[where.op if type(where) is Slot else where],
                     line=_line(where.op if type(where) is Slot else where),
                     value=self._value(where, box),
+                    gradient=self._gradient(where),
                     path=path,
                 )
             )
         edges = []
         for where in order:
-            for place, label in self.boxes[where].inputs:
+            for place, label, carries in self.boxes[where].inputs:
                 source = self._key(place)
                 if source is not place and len(self.boxes[source].slots) > 1:
                     label = self._name(place) or label or f"output {place.index}"
-                edges.append(Edge(ids[source], ids[where], label))
+                norm = None if self.gradients is None else self.gradients.norm(carries)
+                edges.append(Edge(ids[source], ids[where], label, gradient=norm))
         return Graph(title, tuple(nodes), tuple(edges), tuple(parts.parts))
 
     def _value(self, where: Any, box: _Box) -> Summary | None:
@@ -679,6 +772,14 @@ class _Picture:
         if len(box.slots) > 1:
             return None
         return self.values.get((self.symbols.get(where, where), min(box.slots, default=0)))
+
+    def _gradient(self, where: Any) -> Summary | None:
+        """Of the value of a box; of all its outputs in use, where there are several."""
+        if self.gradients is None:
+            return None
+        places = list(self.boxes[where].slots.values()) or [where]
+        found = [(self.gradients.of(place), int(np.prod(place.shape))) for place in places]
+        return together([(told, size) for told, size in found if told is not None])
 
     def _source(self, equation: Equation) -> str:
         if equation.id not in self.sources:
@@ -763,6 +864,8 @@ class _Parts:
             return names.clean(owner.name), "equations"
         if isinstance(owner, FusedOp):
             return names.op_label(owner), "opened"
+        if isinstance(owner, Derivative):
+            return f"backward of {self.picture._differentiated(owner)}", "derivative"
         return names.clean(owner), "step" if isinstance(owner, Step) else "named"
 
     def _note(self, owner: Any) -> str:
@@ -783,6 +886,11 @@ def _input_names(op: Op) -> list[str]:
     if any(p.kind is p.VAR_POSITIONAL for p in found) or len(found) < n:
         return [""] * n
     return [names.pretty(p.name) for p in found[:n]]
+
+
+def _op_label(place: Any) -> str:
+    op = place.op if type(place) is Slot else place
+    return names.op_label(op) if isinstance(op, Op) else ""
 
 
 def _long_name(op: Op, k: int) -> str:

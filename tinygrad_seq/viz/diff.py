@@ -26,7 +26,8 @@ def graph_diff(a: Graph, b: Graph, *, title: str | None = None) -> Graph:
        a box shows both names, `hₜ → c̃ₜ = tanh`.
 
     A frame is the same where its label and the frames around it are. A box that both have stands in the innermost frame
-    that both have it in. The time is about linear in boxes and arrows; the same two graphs give the same picture.
+    that both have it in. Gradients are left out, for those of two losses are two scales. The time is about linear in
+    boxes and arrows; the same two graphs give the same picture.
 
     Args:
         a, b: two graphs; their titles name them in the legend.
@@ -81,7 +82,7 @@ class _Side:
     """One of the two graphs: its boxes by number, with the arrows into and out of each."""
 
     def __init__(self, graph: Graph) -> None:
-        self.nodes = graph.nodes
+        self.nodes = tuple(replace(node, gradient=None) for node in graph.nodes)
         at = {node.id: k for k, node in enumerate(graph.nodes)}
         self.arrows = [(at[edge.source], at[edge.target], edge.label) for edge in graph.edges]
         self.sources: list[list[tuple[int, str]]] = [[] for _ in graph.nodes]

@@ -5,7 +5,21 @@ from __future__ import annotations
 from itertools import pairwise
 
 from . import names
-from .style import EDGE, FONT, SIZES, STYLES, edge_look, is_round, lines, look, node_size, part_look
+from .style import (
+    EDGE,
+    FONT,
+    NORM,
+    SIZES,
+    STYLES,
+    Scale,
+    edge_look,
+    gradient_scale,
+    is_round,
+    lines,
+    look,
+    node_size,
+    part_look,
+)
 from .value import Edge, Graph, Node, Summary, outline
 
 
@@ -39,10 +53,11 @@ def dot(graph: Graph, drawing: bool = True) -> str:
                 f'fontsize={SIZES.part}, labeljust=l, style="{style}", color="{frame.line}", '
                 f'fillcolor="{frame.fill}", margin=10' + (", penwidth=2.5" if frame.heavy else "") + "]",
             ]
+    scale = gradient_scale(graph)
     if is_grid(graph):
-        out += _grid_edges(graph, drawing)
+        out += _grid_edges(graph, drawing, scale)
     else:
-        out += [f"  {_edge(edge, drawing)}" for edge in graph.edges]
+        out += [_edge(edge.source, edge.target, _line(edge, drawing, scale)) for edge in graph.edges]
     return "\n".join([*out, "}"]) + "\n"
 
 
@@ -77,6 +92,9 @@ def tooltip(node: Node) -> str:
     about += [f"{names.boxes(node.count)} folded"] if node.kind == "fold" else []
     about += [f"the first of {node.count:,}"] if node.kind != "fold" and node.count > 1 else []
     about += [_statistics(node.value)] if node.value is not None else []
+    if node.gradient is not None:
+        norm, _, _, least, largest, _ = node.gradient
+        about += [f"{NORM} = {names.norm(norm)}, elements from {names.norm(least)} to {names.norm(largest)}"]
     return "\n".join(about)
 
 
@@ -87,8 +105,17 @@ def _statistics(value: Summary) -> str:
     return "\n".join(text for text in (spread, f"values {numbers}" if numbers else "") if text)
 
 
+def edge_tooltip(edge: Edge) -> str:
+    """What is known of an arrow; empty where it is nothing."""
+    if edge.gradient is None:
+        return ""
+    return f"{edge.label}: {NORM} = {names.norm(edge.gradient)}".removeprefix(": ")
+
+
 def _heading(graph: Graph) -> str:
     legend = [f"{side} {words}" for side, words in graph.legend.items()]
+    scale = gradient_scale(graph)
+    legend += [scale.words] if scale is not None else []
     text = "\n".join(line for line in (graph.title, graph.note, *legend) if line)
     return f", label={quoted(text)}, tooltip={quoted(text)}" if text else ""
 
@@ -107,7 +134,7 @@ def is_turned(graph: Graph) -> list[bool]:
     return [at[edge.source] > at[edge.target] for edge in graph.edges]
 
 
-def _grid_edges(graph: Graph, drawing: bool) -> list[str]:
+def _grid_edges(graph: Graph, drawing: bool, scale: Scale | None) -> list[str]:
     """All arrows, and invisible lines that hold the rows straight and in their order."""
     at: dict[str, dict[int, str]] = {part.id: {} for part in graph.parts}
     for node in graph.nodes:
@@ -125,13 +152,13 @@ def _grid_edges(graph: Graph, drawing: bool) -> list[str]:
     out, drawn = [], set()
     for edge, turned in zip(graph.edges, is_turned(graph), strict=True):
         tail, head = (edge.target, edge.source) if turned else (edge.source, edge.target)
-        drawn.add((tail, head))
-        more = [f"label={quoted(edge.label if drawing else f' {edge.label} ')}"] if edge.label else []
+        more = _line(edge, drawing, scale)
         more += ["dir=back"] if turned else []
         more += ["tailport=e", "headport=e"] if tail == head else []  # beside the box, for arrows go up from it
         if rows[tail] == rows[head]:  # others give way to what stands between
-            more += ["weight=20" if (tail, head) in near else "weight=0"]
-        out.append(f"  {tail} -> {head}" + (f" [{', '.join(more)}]" if more else ""))
+            more += ["weight=20" if (tail, head) in near and (tail, head) not in drawn else "weight=0"]
+        drawn.add((tail, head))
+        out.append(_edge(tail, head, more))
     return out + [f"  {a} -> {b} [style=invis, weight=20]" for a, b in near if (a, b) not in drawn]
 
 
@@ -153,11 +180,21 @@ def _node(node: Node) -> str:
     )
 
 
-def _edge(edge: Edge, drawing: bool) -> str:
+def _line(edge: Edge, drawing: bool, scale: Scale | None) -> list[str]:
+    """What is written and drawn along an arrow."""
     # We draw labels on white, and a little away from the line.
     more = [f"label={quoted(edge.label if drawing else f' {edge.label} ')}"] if edge.label else []
-    line = edge_look(edge)
-    more += [f'color="{line.line}"'] if edge.side in ("-", "+") else []
-    more += ["style=dashed"] if line.dashed else []
-    more += ["penwidth=2"] if line.heavy else []
-    return f"{edge.source} -> {edge.target}" + (f" [{', '.join(more)}]" if more else "")
+    line = edge_look(edge, scale)
+    more += [f'color="{line.color}"'] if edge.side in ("-", "+") or scale is not None else []
+    more += [f"style={line.dash}"] if line.dash else []
+    if scale is not None:  # wide arrows have long heads
+        more += [f"penwidth={line.width:g}", f"arrowsize={0.5 + 0.1 * line.width:g}"]
+        tip = quoted(edge_tooltip(edge) or f"{NORM} not computed")
+        more += [f"tooltip={tip}, labeltooltip={tip}"] if drawing else []
+    elif edge.side == "+":
+        more += ["penwidth=2"]
+    return more
+
+
+def _edge(tail: str, head: str, more: list[str]) -> str:
+    return f"  {tail} -> {head}" + (f" [{', '.join(more)}]" if more else "")

@@ -8,14 +8,31 @@ import warnings
 from typing import Any, NamedTuple
 
 from . import render
-from .dot import dot, tooltip
+from .dot import dot, edge_tooltip, tooltip
 from .layout import Box, Curve, Point, layout
-from .style import EDGE, LINE, SIDES, SIZES, STYLES, Look, edge_look, is_round, lines, look, node_size, part_look
+from .style import (
+    EDGE,
+    LINE,
+    NORM,
+    SIDES,
+    SIZES,
+    STYLES,
+    Line,
+    Scale,
+    edge_look,
+    gradient_scale,
+    is_round,
+    lines,
+    look,
+    node_size,
+    part_look,
+)
 from .symbols import SMALL, runs, text_width
 from .value import Graph, Node
 
 MARGIN = 8.0
 SWATCH = 26.0  # the width of a box in the legend
+BAR = 150.0  # and of a scale
 FAMILY = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 NARROW = 0.93  # DejaVu Sans is wider than the fonts that a browser takes: matplotlib draws it a little smaller
 
@@ -27,7 +44,11 @@ class Shape(NamedTuple):
     fill: str = "none"
     line: str = "none"
     width: float = 1.0
-    dashed: bool = False
+    dash: str = ""  # a key of DASHES
+
+
+# On and off, in points.
+DASHES = {"dashed": (5.0, 3.0), "dotted": (1.0, 2.5)}
 
 
 class Words(NamedTuple):
@@ -102,7 +123,10 @@ def scene(graph: Graph) -> Scene:
     heading = [(graph.title, SIZES.title, "#1A1A1A")] if graph.title else []
     heading += [(graph.note, SIZES.edge, "#555555")] if graph.note else []
     legend_width = max((text_width(text, SIZES.label) for text in graph.legend.values()), default=0.0) + SWATCH + 8
-    wide = max([place.width, legend_width, *(text_width(text, size) for text, size, _ in heading)]) + 2 * MARGIN
+    scale = gradient_scale(graph)
+    bar, bar_width = _scale(scale) if scale is not None else ([], 0.0)
+    widths = [place.width, legend_width, bar_width, *(text_width(text, size) for text, size, _ in heading)]
+    wide = max(widths) + 2 * MARGIN
     groups: list[Group] = []
     y = MARGIN
     words: list[Shape | Words] = []
@@ -114,6 +138,9 @@ def scene(graph: Graph) -> Scene:
         left = (wide - legend_width) / 2
         words.append(_swatch(Box(left + SWATCH / 2, y - 7, SWATCH, 12), side))
         words.append(Words(left + SWATCH + 8, y - 3, text, SIZES.label * 0.85, SIDES[side].line, "start"))
+    if bar:
+        words += [_moved(item, (wide - bar_width) / 2, y) for item in bar]
+        y += SIZES.label * 2.2
     if words:
         groups.append(Group("heading", "heading", "", words))
         y += 6
@@ -139,8 +166,8 @@ def scene(graph: Graph) -> Scene:
         items: list[Shape | Words] = []
         for curve in curves:
             whole = Curve([moved(p) for p in curve.points], curve.head and moved(curve.head))
-            items += _arrow(whole, edge_look(edge))
-        groups.append(Group("edge", f"e{k}", "", items))
+            items += _arrow(whole, edge_look(edge, scale))
+        groups.append(Group("edge", f"e{k}", edge_tooltip(edge), items))
     for node in graph.nodes:
         groups.append(Group("node", node.id, tooltip(node), _box(node, moved_box(place.nodes[node.id]))))
     for edge, (_, at) in zip(graph.edges, place.edges, strict=True):
@@ -181,7 +208,7 @@ def _rectangle(box: Box, r: float, fill: str, line: str, width: float, dashed: b
     )  # fmt: skip
     if not r:
         path = [("M", [(x0, y0)]), ("L", [(x1, y0)]), ("L", [(x1, y1)]), ("L", [(x0, y1)]), ("Z", [])]
-        return Shape(path, fill, line, width, dashed)
+        return Shape(path, fill, line, width, "dashed" * dashed)
     k = r * 0.45  # how far a quarter of a circle's control points stand from its corner
     path = [
         ("M", [(x0 + r, y0)]), ("L", [(x1 - r, y0)]), ("C", [(x1 - k, y0), (x1, y0 + k), (x1, y0 + r)]),
@@ -189,7 +216,7 @@ def _rectangle(box: Box, r: float, fill: str, line: str, width: float, dashed: b
         ("L", [(x0 + r, y1)]), ("C", [(x0 + k, y1), (x0, y1 - k), (x0, y1 - r)]),
         ("L", [(x0, y0 + r)]), ("C", [(x0, y0 + k), (x0 + k, y0), (x0 + r, y0)]), ("Z", []),
     ]  # fmt: skip
-    return Shape(path, fill, line, width, dashed)
+    return Shape(path, fill, line, width, "dashed" * dashed)
 
 
 def _ellipse(box: Box, fill: str, line: str, width: float, dashed: bool) -> Shape:
@@ -200,7 +227,7 @@ def _ellipse(box: Box, fill: str, line: str, width: float, dashed: bool) -> Shap
         ("C", [(x + p, y - b), (x + a, y - q), (x + a, y)]), ("C", [(x + a, y + q), (x + p, y + b), (x, y + b)]),
         ("C", [(x - p, y + b), (x - a, y + q), (x - a, y)]), ("Z", []),
     ]  # fmt: skip
-    return Shape(path, fill, line, width, dashed)
+    return Shape(path, fill, line, width, "dashed" * dashed)
 
 
 def _swatch(box: Box, side: str) -> Shape:
@@ -209,19 +236,50 @@ def _swatch(box: Box, side: str) -> Shape:
     return _rectangle(box, 3, fill, line, 2.4 if heavy else 1.2, dashed)
 
 
-def _arrow(curve: Curve, style: Look) -> list[Shape | Words]:
+def _scale(scale: Scale) -> tuple[list[Shape | Words], float]:
+    """The legend of gradients, on one line, and its width: the scale, then what is off it."""
+    size = SIZES.label * 0.85
+    x, middle, low = text_width(NORM, size) + 8, 9.0, 27.0
+    items: list[Shape | Words] = [Words(0, middle + size * 0.35, NORM, size, EDGE.text, "start")]
+    pieces = 30
+    for k in range(pieces):
+        line = scale.at((k + 0.5) / pieces)
+        left, right = x + BAR * k / pieces, x + BAR * (k + 1) / pieces
+        # Twice as wide as the arrows, and a little over its neighbour, so that no gap shows.
+        edges = [(left, middle - line.width), (right + 0.3, middle - line.width)]
+        edges += [(px, 2 * middle - py) for px, py in reversed(edges)]
+        path = [("M", edges[:1]), *(("L", [corner]) for corner in edges[1:]), ("Z", [])]
+        items.append(Shape(path, line.color))
+    for where, power in scale.ticks:
+        items.append(Words(x + BAR * where, low, f"10^{{{power}}}", size * 0.85, EDGE.text))
+    x += BAR + 24
+    for line, text in scale.others:
+        items.append(Shape([("M", [(x, middle)]), ("L", [(x + SWATCH, middle)])], "none", *line))
+        items.append(Words(x + SWATCH + 6, middle + size * 0.35, text, size, EDGE.text, "start"))
+        x += SWATCH + 6 + text_width(text, size) + 16
+    return items, x - 10
+
+
+def _moved(item: Shape | Words, dx: float, dy: float) -> Shape | Words:
+    if isinstance(item, Words):
+        return item._replace(x=item.x + dx, y=item.y + dy)
+    return item._replace(path=[(letter, [(x + dx, y + dy) for x, y in points]) for letter, points in item.path])
+
+
+def _arrow(curve: Curve, style: Line) -> list[Shape | Words]:
     points = curve.points
     path = [("M", points[:1])] + [("C", points[k : k + 3]) for k in range(1, len(points) - 2, 3)]
-    items: list[Shape | Words] = [Shape(path, "none", style.line, 1.8 if style.heavy else 1.1, style.dashed)]
+    items: list[Shape | Words] = [Shape(path, "none", *style)]
     if curve.head is not None:
         (x, y), (hx, hy) = points[-1], curve.head
         length = math.hypot(hx - x, hy - y) or 1.0
-        nx, ny = (y - hy) / length * 2.6, (hx - x) / length * 2.6
+        half = max(2.6, 1.2 * style.width + 0.8)
+        nx, ny = (y - hy) / length * half, (hx - x) / length * half
         items.append(
             Shape(
                 [("M", [(hx, hy)]), ("L", [(x + nx, y + ny)]), ("L", [(x - nx, y - ny)]), ("Z", [])],
-                style.line,
-                style.line,
+                style.color,
+                style.color,
                 0.6,
             )
         )
@@ -242,7 +300,7 @@ def _escape(text: str) -> str:
 
 def _svg_shape(shape: Shape) -> str:
     path = "".join(letter + " ".join(f"{_f(x)},{_f(y)}" for x, y in points) for letter, points in shape.path)
-    dashes = ' stroke-dasharray="5 3"' if shape.dashed else ""
+    dashes = f' stroke-dasharray="{" ".join(map(_f, DASHES[shape.dash]))}"' if shape.dash else ""
     return (
         f'<path d="{path}" fill="{shape.fill}" stroke="{shape.line}" stroke-width="{_f(shape.width)}" '
         f'stroke-linejoin="round"{dashes}/>'
@@ -294,7 +352,8 @@ def _paint(drawn: Scene, figure: Any, form: str) -> bytes:
         for letter, stops in item.path:
             points += stops or [(0.0, 0.0)]
             kinds += [codes[letter]] * max(1, len(stops))
-        dashes = (0, (4, 2.5)) if item.dashed else "solid"
+        # matplotlib counts in widths of the line
+        dashes = (0, tuple(n / max(1.0, item.width) for n in DASHES[item.dash])) if item.dash else "solid"
         add(Path(points, kinds), facecolor=item.fill, edgecolor=item.line, linewidth=item.width, linestyle=dashes)
 
     def width_of(text: str, size: float, font: Any) -> float:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise, repeat
 from typing import Any, NamedTuple
 
 from ..core import FusedOp, Leaf, Op
 from ..core.op import Slot
-from ..core.state import Scope, Step
+from ..core.state import Derivative, Scope, Step
 from ..core.tensor import Constant
 from ..nn.recurrent import _Cell
 from ..ops.elementwise import Elementwise
 from . import names
-from .build import PLUMBING, _hidden, _Ops, _Picture
-from .value import Edge, Graph, Node, Part
+from .build import PLUMBING, _hidden, _Ops, _over_time, _Picture
+from .gradients import together
+from .value import Edge, Graph, Node, Part, Summary
 
 ENDS = 2  # steps that are drawn at each end of a long sequence
+ENDS_WITH_GRADIENTS = 5  # where it is to be seen how they fade
 ROLLED = "rolled"
 ALL, LAST = -1, -2  # instead of a step: the whole sequence, and what is left after its last step
 PASSES = PLUMBING | {"Concatenate"}  # what these are made from is where their arrows begin
@@ -28,19 +31,22 @@ AT_EACH_STEP = {"Linear", "Embed", "Softmax", "LogSoftmax", "LayerNorm", "Gelu",
 class _Row:
     """What happens at each step of one sequence: a layer in one direction, or what is read, or said, at each step."""
 
-    def __init__(self, kind: str, T: int) -> None:
+    def __init__(self, kind: str, T: int, ends: int, rolled: bool) -> None:
         self.kind, self.T = kind, T
+        self.ends = ends  # steps that are drawn at each end, where there are many
+        self.rolled = rolled  # one box for all steps
         self.name = ""  # the symbol, or a name, of what is computed
         self.fields: list[str] = []  # of the state that it carries
         self.reverse = False
+        self.derivative = False  # of another row: it has its symbols
         self.shape: tuple[int, ...] | None = None
         self.dtype: Any = None
         self.op = ""
         self.weights: dict[str, str] = {}  # their symbols -> the parameters behind them
+        self.parameters: dict[Leaf, None] = {}  # all of these
         self.start: list[str] = []  # the fields of the state before the first step, where it comes from nowhere
         self.outputs: set[int] = set()  # which of its boxes the picture was asked for
         self.symbol: Callable[[str], str] = str  # a symbol -> the same with the layer's number and its direction
-        self.rolled = False  # one box for all steps
         self.column = self.level = self.depth = 0
 
     @property
@@ -50,14 +56,21 @@ class _Row:
     @property
     def folded(self) -> int:
         """How many steps the box in the middle stands for."""
-        return self.T - 2 * ENDS if self.T > 2 * ENDS + 1 and not self.rolled else 0
+        return self.T - 2 * self.ends if self.T > 2 * self.ends + 1 and not self.rolled else 0
 
     @property
     def places(self) -> list[int]:
         """The steps that have a box; ALL stands for those in the middle."""
         if not self.folded:
             return list(range(1 if self.rolled else self.T))
-        return [*range(ENDS), ALL, *range(self.T - ENDS, self.T)]
+        return [*range(self.ends), ALL, *range(self.T - self.ends, self.T)]
+
+    def steps(self, k: int) -> Iterable[int]:
+        """The steps that one of its boxes shows."""
+        if self.rolled:
+            return range(self.T)
+        t = self.places[k]
+        return range(self.ends, self.T - self.ends) if t == ALL else (t,)
 
     def place(self, t: int) -> int:
         """Which of its boxes shows a step."""
@@ -65,9 +78,9 @@ class _Row:
             return 0
         if t == LAST:
             t = 0 if self.reverse else self.T - 1
-        if not self.folded or t < ENDS:
+        if not self.folded or t < self.ends:
             return t
-        return ENDS if t < self.T - ENDS else t - self.folded + 1
+        return self.ends if t < self.T - self.ends else t - self.folded + 1
 
 
 class _Rest:
@@ -106,8 +119,12 @@ class _Grid:
         self.weights: set[Any] = set()  # what is computed from parameters alone
         self.boxes: dict[Op, _Rest] = {}  # the box of each operation in `rest`, when they are known
         self.memo: dict[Any, tuple[_From, ...]] = {}
+        # What the definition of an opened operation calls what it was given.
+        self.symbols = {found.resolve(place): name for place, name in found.inputs.items()}
         self.pairs: dict[tuple[_From, _From], dict[str, None]] = {}  # arrows and their labels
         self.above: dict[_Row, dict[_Row, None]] = {}  # a row -> those that read it at the same step
+        # What arrows carry, under their labels: a place or, of a sequence, its part at one step.
+        self.carried: dict[tuple[_From, _From], dict[str, dict[tuple[Any, int | None], None]]] = {}
 
     def draw(self, title: str) -> Graph:
         self._find_loops()
@@ -139,9 +156,7 @@ class _Grid:
     # -- which operation belongs where
 
     def _row(self, kind: str, T: int) -> _Row:
-        row = _Row(kind, T)
-        row.rolled = self.rolled
-        return row
+        return _Row(kind, T, ENDS if self.picture.gradients is None else ENDS_WITH_GRADIENTS, self.rolled)
 
     def _find_loops(self) -> None:
         """Steps of scans, and calls of one cell in a loop of one's own."""
@@ -166,10 +181,11 @@ class _Grid:
                     abs(t - last) != 1 if isinstance(owner, Step) else read[id(scope)].isdisjoint(self.loops[row][-1])
                 ):
                     row = self._row("op", 0)
-                    row.op = "" if isinstance(owner, Step) else type(owner).__name__
+                    row.op, row.derivative = _called(scope), _is_derivative(scope)
                     self.rows.append(row)
                     self.loops[row] = []
-                row.reverse = row.T > 0 and t < last
+                # The derivative of a loop of one's own begins at its end.
+                row.reverse = row.T > 0 and t < last if isinstance(owner, Step) else row.derivative
                 row.T += 1
                 runs[key] = (row, t)
                 where[id(scope)] = (row, len(self.loops[row]))
@@ -325,14 +341,14 @@ class _Grid:
                 origins = self._origins(source) if source is not None else ()
                 known = [o for o in origins if isinstance(o.what, _Row | _Rest)]
                 for origin in known:
-                    self._arrow(origin, _From(row, first), name[:-2])
+                    self._arrow(origin, _From(row, first), name[:-2], source)
                 if not known:
                     row.start.append(name[:-2])
             elif source is not None and self._is_weight(source) and not (row.recurrent and name == "x"):
                 self._weight(row, name if row.recurrent else "", source)
             elif source is not None or isinstance(constant, Constant):
                 for origin in self._origins(source) if source is not None else (_From(constant),):
-                    self._reads(row, origin, row.T)
+                    self._reads(row, origin, row.T, source)
         for name, array in _hidden(op) if not row.recurrent else ():
             if id(array) not in self.given:
                 self.given[id(array)] = self._sequence(array, self.picture.arrays.get(id(array), name))
@@ -342,7 +358,7 @@ class _Grid:
             for here, there in pairwise(reversed(row_ends) if row.reverse else row_ends):
                 self.pairs.setdefault((here, there), {})[", ".join(row.fields)] = None
 
-    def _reads(self, row: _Row, origin: _From, T: int) -> None:
+    def _reads(self, row: _Row, origin: _From, T: int, place: Any = None) -> None:
         """A row reads a sequence, each of its steps at the same step."""
         what = origin.what
         if not isinstance(what, _Row):
@@ -351,8 +367,9 @@ class _Grid:
             self.above.setdefault(what, {})[row] = None
             for k in range(len(row.places)):
                 self.pairs.setdefault((_From(what, k), _From(row, k)), {})[""] = None
+                self._carry(_From(what, k), _From(row, k), "", place, _From(row, k))
         elif what is not row:  # a part of another row, or one step of it: that row comes first
-            self._arrow(_From(what, LAST), _From(row, row.T - 1 if row.reverse else 0))
+            self._arrow(_From(what, LAST), _From(row, row.T - 1 if row.reverse else 0), "", place)
 
     def _given(self, place: Any, T: int) -> _Row:
         """The row of a sequence that no row computes."""
@@ -360,7 +377,7 @@ class _Grid:
             array = place.ops[-1] if isinstance(place, _Rest) else place
             row = self.given[place] = self._sequence(array, self._name(array) or "x")
             if isinstance(place, _Rest):
-                self._arrow(_From(place), _From(row))
+                self._arrow(_From(place), _From(row), "", array)
         return self.given[place]
 
     def _sequence(self, array: Any, name: str) -> _Row:
@@ -373,8 +390,8 @@ class _Grid:
     def _connect_loops(self) -> None:
         for row, steps in self.loops.items():
             order = range(row.T - 1, -1, -1) if row.reverse else range(row.T)
-            fresh = self._fresh_constants(steps)
-            carried: dict[str, None] = {}
+            fresh = self._fresh_constants(steps) if not row.derivative else []
+            carried: dict[str, Any] = {}  # the symbols that go on, with one of their places
             uses: dict[Any, int] = {}
             for k, ops in zip(order, steps, strict=True):
                 outside = dict.fromkeys(s for op in ops for s in op.sources if s is not None)
@@ -385,8 +402,8 @@ class _Grid:
                         if origin.what is row:
                             symbol = self._carried(source)
                             if symbol:
-                                carried[symbol] = None
-                            self._arrow(origin, _From(row, k), symbol)
+                                carried[symbol] = source
+                            self._arrow(origin, _From(row, k), symbol, source)
                         elif (
                             origin.t == ALL
                             and not isinstance(origin.what, _Row | _Rest)
@@ -394,19 +411,24 @@ class _Grid:
                         ):
                             uses[origin.what] = uses.get(origin.what, 0) + 1
                         else:
-                            self._read_in_a_loop(row, k, origin)
+                            self._read_in_a_loop(row, k, origin, source)
                 last = ops[-1]
             order_of = {place: k for k, place in enumerate(self.picture.paths)}
             for place in sorted(uses, key=lambda place: order_of.get(place, len(order_of))):
                 if uses[place] > 1 or row.T == 1:
-                    self._weight(row, "", place)
+                    self._weight(row, self.symbols.get(place, ""), place)
             row.fields = sorted(carried, key=lambda symbol: (symbol != "h", symbol)) or ["h"]
-            if row.fields == ["h"] and not carried:
+            if not carried and row.derivative:
+                row.fields = ["∂"]
+            elif not carried:
                 for source, target in list(self.pairs):
                     if source.what is row and target.what is row:
                         self.pairs[source, target] = {"h": None}
+                        found = self.carried.pop((source, target), {})
+                        self.carried[source, target] = {"h": {part: None for parts in found.values() for part in parts}}
             row.name = row.fields[0]
-            row.shape, row.dtype = last.shape, last.dtype
+            state = carried.get(row.name, last)
+            row.shape, row.dtype = state.shape, state.dtype
             if fresh:
                 given = self._row("input", row.T)
                 given.name, given.shape, given.dtype = "x", tuple(fresh[0].shape), fresh[0].dtype
@@ -417,7 +439,7 @@ class _Grid:
                 target == first and source.what is not row and row not in self.above.get(source.what, ())
                 for source, target in self.pairs
             )
-            row.start = [] if filled else row.fields
+            row.start = [] if filled or row.derivative else row.fields
 
     def _carried(self, place: Any) -> str:
         """The symbol that goes on to the next step; behind the choice between the new and the old, for lengths."""
@@ -427,7 +449,7 @@ class _Grid:
             name = next(filter(None, (self._name(self.found.resolve(s)) for s in place.sources if s is not None)), "")
         return _base(name)
 
-    def _read_in_a_loop(self, row: _Row, k: int, origin: _From) -> None:
+    def _read_in_a_loop(self, row: _Row, k: int, origin: _From, place: Any) -> None:
         what = origin.what
         if not isinstance(what, _Row) and origin.t >= 0:  # one step of it
             what = self._given(what, row.T)
@@ -435,7 +457,7 @@ class _Grid:
             return
         if isinstance(what, _Row) and origin.t == k and what.T == row.T:
             self.above.setdefault(what, {})[row] = None
-        self._arrow(_From(what, origin.t), _From(row, k))
+        self._arrow(_From(what, origin.t), _From(row, k), "", place)
 
     @staticmethod
     def _fresh_constants(steps: list[list[Op]]) -> list[Constant]:
@@ -501,10 +523,10 @@ class _Grid:
                 for origin in self._origins(source) if source is not None else ():
                     what = origin.what
                     if isinstance(what, _Row | _Rest) and what is not box:
-                        self._arrow(origin, _From(box))
+                        self._arrow(origin, _From(box), "", source)
 
-    def _arrow(self, source: _From, target: _From, label: str = "") -> None:
-        """An arrow between boxes; from all steps of a row it is one for each of its boxes."""
+    def _arrow(self, source: _From, target: _From, label: str, place: Any) -> None:
+        """An arrow between boxes that carries a place; from all steps of a row it is one for each of its boxes."""
         what = source.what
         if isinstance(what, _Row) and source.t == ALL:
             sources = [_From(what, k) for k in range(len(what.places))]
@@ -518,6 +540,46 @@ class _Grid:
             for b in targets:
                 if a != b:
                     self.pairs.setdefault((a, b), {})[label] = None
+                self._carry(a, b, label, place, a if source.t == ALL else b if target.t == ALL else None)
+
+    def _carry(self, source: _From, target: _From, label: str, place: Any, part: _From | None) -> None:
+        """Note what an arrow carries: a place or, where it belongs to the steps of a box, these parts of it."""
+        if self.picture.gradients is None or place is None:
+            return
+        steps: Iterable[int | None] = (None,)
+        if part is not None and isinstance(part.what, _Row) and len(place.shape) > 2 and place.shape[1] == part.what.T:
+            steps = part.what.steps(part.t)
+        carried = self.carried.setdefault((source, target), {}).setdefault(label, {})
+        carried |= dict.fromkeys((place, t) for t in steps)
+
+    def _norm(self, parts: Iterable[tuple[Any, int | None]]) -> float | None:
+        """Of the gradient of several values together; None where none of them has one."""
+        gradients = self.picture.gradients
+        found = [] if gradients is None else [gradients.norm(place, t) for place, t in parts]
+        norms = [norm for norm in found if norm is not None]
+        return math.hypot(*norms) if norms else None
+
+    def _drawn(self, ids: dict[Any, str], source: _From, target: _From, labels: Iterable[str]) -> list[Edge]:
+        """The arrows between two boxes: one, or one for each part of the state, each with its gradient."""
+        carried = self.carried.get((source, target), {})
+        norms = {label: self._norm(carried.get(label, ())) for label in labels}
+        ends = ids[source], ids[target]
+        if len(norms) > 1 and source != target and all(label and norm is not None for label, norm in norms.items()):
+            return [Edge(*ends, label, gradient=norm) for label, norm in norms.items()]
+        whole = self._norm(dict.fromkeys(part for parts in carried.values() for part in parts))
+        return [Edge(*ends, ", ".join(filter(None, norms)), gradient=whole)]
+
+    def _state(self, row: _Row, k: int) -> Summary | None:
+        """Of the gradient of the state in a box, where it shows one step of a loop."""
+        gradients, steps = self.picture.gradients, self.loops.get(row, [])
+        if gradients is None or row.rolled or row.places[k] == ALL or not steps:
+            return None
+        t = row.places[k]
+        ops = steps[row.T - 1 - t if row.reverse else t]
+        found = {self._carried(op): op for op in ops if op.outputs is None}  # the last one of each symbol
+        state = [found[field] for field in row.fields if field in found] or ops[-1:]
+        parts = [(gradients.of(op), math.prod(op.shape)) for op in state if op.outputs is None]
+        return together([(summary, size) for summary, size in parts if summary is not None])
 
     @staticmethod
     def _boxed(end: _From) -> _From:
@@ -530,7 +592,9 @@ class _Grid:
 
     def _weight(self, row: _Row, symbol: str, place: Any) -> None:
         """Note a weight of a row, by its symbol in the definition, or else by its path."""
-        leaves = [(self._name(leaf) or "tensor", names.shape(leaf.shape)) for leaf in self._leaves(place)]
+        found = self._leaves(place)
+        row.parameters |= dict.fromkeys(found)
+        leaves = [(self._name(leaf) or "tensor", names.shape(leaf.shape)) for leaf in found]
         if symbol:
             row.weights[symbol] = f"{symbol} = " + " + ".join(f"{path} {shape}" for path, shape in leaves)
         for path, shape in leaves if not symbol else ():
@@ -588,15 +652,16 @@ class _Grid:
         column = 0
         for name in _in_turn(waits):
             rows = sorted(blocks[name], key=lambda row: row.depth)
-            layers = sorted({row.depth for row in rows if row.recurrent})
-            both = any(row.reverse for row in rows) and not all(row.reverse for row in rows if row.recurrent)
+            recurrent = [row for row in rows if row.recurrent and not row.derivative]
+            layers = sorted({row.depth for row in recurrent})
+            both = any(row.reverse for row in recurrent) and not all(row.reverse for row in recurrent)
             for level, row in enumerate(rows):
                 row.level, row.column = level, column + 2
-                if row.recurrent or len(row.name) == 1 and row.kind == "op":
-                    depth = max((d for d in layers if d <= row.depth), default=0)
-                    layer = str(layers.index(depth) + 1).translate(names.SUPERSCRIPTS) if len(layers) > 1 else ""
+                if row in recurrent or len(row.name) == 1 and row.kind == "op":
+                    layer = sum(d <= row.depth for d in layers) if len(layers) > 1 else 0  # 0: below all layers
+                    number = str(layer).translate(names.SUPERSCRIPTS) if layer else ""
                     arrow = ("\u20d6" if row.reverse else "\u20d7") if both and row.recurrent else ""
-                    row.symbol = f"{{}}{arrow}{layer}".format
+                    row.symbol = f"{{}}{arrow}{number}".format
             column += 3 + max(len(row.places) for row in rows)
         users_of = {s.what: t.what for s, t in reversed(self.pairs) if isinstance(t.what, _Row)}
         taken = {(row.column + k, row.level) for row in self.rows for k in range(-2, len(row.places) + row.reverse)}
@@ -617,21 +682,22 @@ class _Grid:
 
     def _finish(self, title: str) -> Graph:
         boxes: list[tuple[int, int, Any, _Maker]] = []
-        extra: list[tuple[Any, _From, str]] = []
+        extra: list[tuple[Any, _From, str, float | None]] = []
         for row in self.rows:
             for k, t in enumerate(row.places):
-                boxes.append((row.column + k, row.level, _From(row, k), _step_node(row, k, t)))
+                boxes.append((row.column + k, row.level, _From(row, k), _step_node(row, k, t, self._state(row, k))))
             first = _From(row, len(row.places) - 1 if row.reverse else 0)
             if row.start and not self.rolled:
                 column = row.column + len(row.places) if row.reverse else row.column - 1
                 label = ", ".join(_indexed(row.symbol(field), row.T + 1 if row.reverse else 0) for field in row.start)
                 node = _node("input", label, row.shape, row.dtype, row.level)
                 boxes.append((column, row.level, (row, "start"), node))
-                extra.append(((row, "start"), first, ", ".join(row.fields)))
+                extra.append(((row, "start"), first, ", ".join(row.fields), None))
             if row.weights:
                 node = _node("parameter", _weights_label(row), None, None, row.level, "\n".join(row.weights.values()))
                 boxes.append((row.column - 2, row.level, (row, "weights"), node))
-                extra.append(((row, "weights"), _From(row, 0), ""))
+                norm = self._norm((leaf, None) for leaf in row.parameters)
+                extra.append(((row, "weights"), _From(row, 0), "", norm))
         for box in dict.fromkeys(self.boxes.values()):
             boxes.append((box.column, box.level, _From(box), self._rest_node(box)))
         boxes.sort(key=lambda item: item[:2])
@@ -647,15 +713,12 @@ class _Grid:
                 parts.append(Part(columns[column], "…" if times.get(column) == ALL else time, "column"))
             ids[key] = f"n{k}"
             nodes.append(make(f"n{k}", columns[column]))
-        edges = [Edge(ids[a], ids[b], ", ".join(filter(None, called))) for (a, b), called in self.pairs.items()]
-        edges += [Edge(ids[a], ids[b], label) for a, b, label in extra]
+        edges = [edge for (a, b), labels in self.pairs.items() for edge in self._drawn(ids, a, b, labels)]
+        edges += [Edge(ids[a], ids[b], label, gradient=norm) for a, b, label, norm in extra]
         order = {node.id: k for k, node in enumerate(nodes)}
         if self.rolled:
-            edges += [
-                Edge(ids[at], ids[at], ", ".join(at.what.fields))
-                for at in map(_From, self.rows, repeat(0))
-                if at.what.recurrent
-            ]
+            circles = [at for at in map(_From, self.rows, repeat(0)) if at.what.recurrent]
+            edges += [edge for at in circles for edge in self._drawn(ids, at, at, at.what.fields)]
         edges.sort(key=lambda edge: (order[edge.target], order[edge.source]))
         return Graph(title, tuple(nodes), tuple(edges), tuple(parts))
 
@@ -669,38 +732,48 @@ class _Grid:
             return lambda id, part: Node(id, "fold", label, part=part, output=box.output, count=n, row=box.level)
         kind = "fused" if isinstance(last, FusedOp) else "op"
         shape = last.shape if last.outputs is None else None
-        return _node(kind, label, shape, last.dtype, box.level, output=box.output)
+        gradient = self.picture.gradients.of(last) if self.picture.gradients is not None else None
+        return _node(kind, label, shape, last.dtype, box.level, output=box.output, gradient=gradient)
 
 
 _Maker = Callable[[str, str], Node]  # from the node's id and its part's
 
 
 def _node(
-    kind: str, label: str, shape: Any, dtype: Any, level: int, about: str = "", output: bool = False, op: str = ""
+    kind: str,
+    label: str,
+    shape: Any,
+    dtype: Any,
+    level: int,
+    about: str = "",
+    output: bool = False,
+    op: str = "",
+    gradient: Summary | None = None,
 ) -> _Maker:
     dims = None if shape is None else tuple(int(n) for n in shape)
+    kind_of_number = None if dtype is None else str(dtype)
     return lambda id, part: Node(
-        id, kind, label, dims, None if dtype is None else str(dtype), part, op, about, output, row=level
+        id, kind, label, dims, kind_of_number, part, op, about, output, row=level, gradient=gradient
     )
 
 
-def _step_node(row: _Row, k: int, t: int) -> _Maker:
+def _step_node(row: _Row, k: int, t: int, gradient: Summary | None) -> _Maker:
     output = k in row.outputs
     if t == ALL:
         label = f"… {row.folded:,} steps …"
         return lambda id, part: Node(id, "fold", label, part=part, output=output, count=row.folded, row=row.level)
     label = ", ".join(_indexed(row.symbol(name), None if row.rolled else t + 1) for name in row.fields or [row.name])
     kind = "op" if row.recurrent else row.kind
-    return _node(kind, label, row.shape, row.dtype, row.level, output=output, op=row.op)
+    return _node(kind, label, row.shape, row.dtype, row.level, output=output, op=row.op, gradient=gradient)
 
 
 def _indexed(name: str, t: int | None) -> str:
     """A symbol at one step, or at any; a name of several letters stays as it is, for its place says when.
 
-    >>> _indexed("h", 12), _indexed("h", None), _indexed("embedding", 12)
-    ('h₁₂', 'hₜ', 'embedding')
+    >>> _indexed("h", 12), _indexed("h", None), _indexed("embedding", 12), _indexed("∂L/∂h", 2)
+    ('h₁₂', 'hₜ', 'embedding', '∂L/∂h₂')
     """
-    letters = re.sub(r"[\u20d6\u20d7⁰¹²³⁴⁵⁶⁷⁸⁹]", "", name)
+    letters = re.sub(r"^∂.*∂|[\u20d6\u20d7⁰¹²³⁴⁵⁶⁷⁸⁹]", "", name)
     return name + ("ₜ" if t is None else str(t).translate(_LOW)) if len(letters) == 1 else name
 
 
@@ -738,9 +811,24 @@ _LOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 def _base(name: str) -> str:
-    """A symbol without its index: h of hₜ, of h^k_t and of h_3."""
-    match = re.match(r"(\w)(?:[₀-₉ₜᵢ^_]|$)", name)
+    """A symbol without its index: h of hₜ, of h^k_t and of h_3; ∂L/∂h of ∂L/∂hₜ."""
+    match = re.match(r"((?:∂.*/∂)?\w)(?:[₀-₉ₜᵢ^_]|$)", name)
     return match[1] if match else ""
+
+
+def _called(step: Scope) -> str:
+    """What runs a loop: the cell, or the layer whose operation was opened."""
+    if not isinstance(step.owner, Step):
+        return type(step.owner).__name__
+    around = step.parent.owner if step.parent is not None else None
+    return names.op_label(around) if isinstance(around, FusedOp) else ""
+
+
+def _is_derivative(scope: Scope | None) -> bool:
+    """Whether a step is one back in time. For a derivative, the definition of a fused operation first runs forward."""
+    while scope is not None and not isinstance(scope.owner, Derivative | FusedOp):
+        scope = scope.parent
+    return scope is not None and isinstance(scope.owner, Derivative)
 
 
 def _step_scope(scope: Scope | None) -> Scope | None:
@@ -758,11 +846,6 @@ def _parameters(op: Op) -> list[str]:
     if not isinstance(op, FusedOp):
         return []
     return list(inspect.signature(type(op).definition).parameters)[1 : 1 + len(op.sources)]
-
-
-def _over_time(op: Op) -> bool:
-    """Whether an operation is a recurrence over a whole sequence."""
-    return isinstance(op, FusedOp) and "reverse" in op.static and any(name.endswith("_0") for name in _parameters(op))
 
 
 def _time_index(op: Any) -> Any:

@@ -54,6 +54,27 @@ def number(x: Any) -> str:
     return (f"{x:,}" if isinstance(x, int) else f"{x:.6g}").replace("-", "−")
 
 
+def norm(x: float) -> str:
+    """A norm as a person writes it.
+
+    >>> norm(0.012345), norm(1.5e-8), norm(0.0), norm(float("inf")), norm(float("nan"))
+    ('0.0123', '1.5e−8', '0', 'inf', 'NaN')
+    """
+    digits, e, power = f"{x:.3g}".partition("e")
+    return (f"{digits}e{int(power)}" if e else digits.replace("nan", "NaN")).replace("-", "−")
+
+
+def derivative(of: str, by: list[str]) -> str:
+    """A derivative as it is written.
+
+    >>> derivative("L", ["W"]), derivative("f", ["x", "x"]), derivative("f", ["x", "y"])
+    ('∂L/∂W', '∂²f/∂x²', '∂²f/∂x∂y')
+    """
+    order = str(len(by)).translate(SUPERSCRIPTS) if len(by) > 1 else ""
+    below = f"∂{by[0]}{order}" if len(set(by)) == 1 else "".join(f"∂{name}" for name in by)
+    return clean(f"∂{order}{of}/{below}")
+
+
 def shape(dims: Iterable[int]) -> str:
     """(2, 3) for a picture."""
     sizes = tuple(dims)

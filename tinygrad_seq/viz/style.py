@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from . import names
 from .symbols import text_width
-from .value import Edge, Node, Part
+from .value import Edge, Graph, Node, Part
 
 FONT = "Helvetica"
 
@@ -41,6 +41,14 @@ class EdgeStyle(NamedTuple):
     text: str
 
 
+class Line(NamedTuple):
+    """How an arrow is drawn."""
+
+    color: str
+    width: float  # points
+    dash: str = ""  # "dashed", "dotted"
+
+
 EDGE = EdgeStyle("#555555", "#333333")
 STYLES = {
     "parameter": Style("#FCE3BF", "#8A5A00", "box", "filled"),
@@ -61,6 +69,7 @@ PARTS = {
     "equations": Style("#FFFFFF", "#33658A", style="rounded,filled,dashed"),
     "step": Style("#FFFFFF", "#A9A9A0", style="rounded,filled"),
     "named": Style("#FFFFFF", "#A9A9A0", style="rounded,filled"),
+    "derivative": Style("#F7F1FA", "#7A4E96", style="rounded,filled"),
     "opened": Style("#EEF5FB", "#0B4F80", style="rounded,filled"),
 }
 
@@ -84,10 +93,13 @@ def look(node: Node) -> Look:
     return Look(style.fill, style.line, dashed, node.output)
 
 
-def edge_look(edge: Edge) -> Look:
-    """The line of an arrow."""
-    line = SIDES[edge.side].line if edge.side in ("-", "+") else EDGE.line
-    return Look("none", line, edge.side == "-", edge.side == "+")
+def edge_look(edge: Edge, scale: Scale | None = None) -> Line:
+    """The line of an arrow; where the picture has a scale of gradients, by its own."""
+    if scale is not None:
+        return scale.line(edge.gradient)
+    if edge.side in ("-", "+"):
+        return Line(SIDES[edge.side].line, 1.8 if edge.side == "+" else 1.1, "dashed" if edge.side == "-" else "")
+    return Line(EDGE.line, 1.1)
 
 
 def part_look(part: Part) -> Look:
@@ -139,3 +151,77 @@ def node_size(node: Node) -> tuple[float, float]:
     across = 1.2 if STYLES[node.kind].shape == "ellipse" else 1.0  # an ellipse is narrow where the second line stands
     high = (0.54 if about else 0.36) + (len(label) - 1) * LINE / 72
     return round(max(0.6, (wide * across + 14) / 72), 2), round(high, 2)
+
+
+# -- gradients: arrows grow and darken with ‖∂L/∂·‖, so that they can be told apart in grey, too
+
+RAMP = ("#B9DDA0", "#2A93B0", "#14296B")  # from the smallest to the largest
+WIDTHS = (0.9, 4.6)
+NOT_COMPUTED = Line("#BDBDBD", 0.8)
+ZERO = Line("#8C8C8C", 0.8, "dotted")
+NOT_FINITE = Line("#D5420A", 3.0, "dashed")
+
+
+class Scale(NamedTuple):
+    """The norms of a picture's gradients on a log scale, between two powers of ten."""
+
+    low: int  # exponents
+    high: int
+    has: frozenset[Line]  # which lines there are off the scale
+
+    def line(self, norm: float | None) -> Line:
+        """How an arrow is drawn that carries a gradient of this norm.
+
+        >>> scale = Scale(-6, -2, frozenset())
+        >>> [scale.line(norm).width for norm in (1e-6, 1e-4, 1e-2)]
+        [0.9, 2.75, 4.6]
+        """
+        if norm is None:
+            return NOT_COMPUTED
+        if not math.isfinite(norm):
+            return NOT_FINITE
+        if norm == 0:
+            return ZERO
+        return self.at((math.log10(norm) - self.low) / (self.high - self.low))
+
+    def at(self, where: float) -> Line:
+        """The line at a place on the scale, from 0 to 1."""
+        k, part = divmod(min(where * (len(RAMP) - 1), len(RAMP) - 1 - 1e-9), 1)
+        ends = [[int(color[c : c + 2], 16) for c in (1, 3, 5)] for color in RAMP[int(k) : int(k) + 2]]
+        mixed = (round(a + (b - a) * part) for a, b in zip(*ends, strict=True))
+        return Line("#" + "".join(f"{c:02X}" for c in mixed), round(WIDTHS[0] + (WIDTHS[1] - WIDTHS[0]) * where, 2))
+
+    @property
+    def ticks(self) -> list[tuple[float, int]]:
+        """Where the scale has a number, and the exponent of it: at its ends and near its middle."""
+        powers = sorted({self.low, (self.low + self.high) // 2, self.high})
+        return [((power - self.low) / (self.high - self.low), power) for power in powers]
+
+    @property
+    def others(self) -> list[tuple[Line, str]]:
+        """The lines off the scale that the picture has, with what they mean."""
+        words = {ZERO: "0", NOT_FINITE: "inf or NaN", NOT_COMPUTED: "not computed"}
+        return [(line, text) for line, text in words.items() if line in self.has]
+
+    @property
+    def words(self) -> str:
+        """The legend as one line of text."""
+        ticks = [f"1e{power}".replace("-", "−") for _, power in self.ticks]
+        ends = [f"{ticks[0]} (thin, pale)", *ticks[1:-1], f"{ticks[-1]} (wide, dark)"]
+        looks = {ZERO: "dotted", NOT_FINITE: "dashed", NOT_COMPUTED: "grey"}
+        return "; ".join([f"{NORM}: {' … '.join(ends)}", *(f"{looks[line]}: {text}" for line, text in self.others)])
+
+
+NORM = "‖∂L/∂·‖"
+
+
+def gradient_scale(graph: Graph) -> Scale | None:
+    """The scale of a picture's gradients; None where none was computed."""
+    norms = [edge.gradient for edge in graph.edges]
+    if all(norm is None for norm in norms):
+        return None
+    powers = [math.log10(norm) for norm in norms if norm and math.isfinite(norm)]
+    low, high = math.floor(min(powers, default=0.0)), math.ceil(max(powers, default=0.0))
+    wide = Scale(low, max(high, low + 1), frozenset())
+    lines = {wide.line(norm) for norm in norms}
+    return wide._replace(has=frozenset(lines & {ZERO, NOT_FINITE, NOT_COMPUTED}))

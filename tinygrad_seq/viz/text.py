@@ -7,6 +7,7 @@ import re
 from rich.cells import cell_len
 
 from . import names
+from .style import NORM
 from .value import Graph, Node, Part, outline
 
 COLUMN = 48  # where shapes stand at the latest, so that they are seen in a terminal of 80
@@ -41,7 +42,8 @@ def _row(
     about += f" {item.device}" if item.device not in ("", "cpu") else ""
     kind = item.kind if item.kind in ("parameter", "input") else ""
     folded = names.boxes(item.count) if item.kind == "fold" and not item.label.startswith("…") else ""
-    words = [word for word in (about, kind, folded, "output" if item.output else "") if word]
+    norm = f"{NORM} {names.norm(item.gradient.norm)}" if item.gradient is not None else ""
+    words = [word for word in (about, kind, folded, "output" if item.output else "", norm) if word]
     return f"{numbers[item.id]:>{wide}}  {'  ' * depth}{item.label}{made}", "  ".join(words)
 
 

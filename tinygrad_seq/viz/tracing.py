@@ -9,13 +9,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from ..backend import backend_of
 from ..core import Leaf
 from ..core.state import setting
 from . import names
-from .value import MOST_NUMBERS, Summary
+from .gradients import summary
+from .value import Summary
 
 PACKAGE = __name__.partition(".")[0]
 
@@ -61,19 +59,6 @@ def trace() -> Iterator[None]:
     """
     with setting(tracer=_note):
         yield
-
-
-def summary(array: Any) -> Summary | None:
-    """What is told of an array; None for an empty one, which has no mean and no largest number."""
-    if not array.size:
-        return None
-    backend = backend_of(array)
-    with np.errstate(all="ignore"):  # what is not finite is told as it is
-        x = array.astype(np.float64)
-        told = backend.xp.stack([backend.xp.sqrt((x * x).sum()), x.mean(), x.std(), x.min(), x.max()])
-    numbers = backend.to_numpy(x).ravel().tolist() if x.size <= MOST_NUMBERS else ()
-    norm, mean, std, least, largest = backend.to_numpy(told).tolist()
-    return Summary(norm, mean, std, least, largest, tuple(numbers))
 
 
 def _note(op: Any, inputs: list[Any], output: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import tempfile
@@ -67,11 +68,12 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A frame around what one call of a module, an equation block, a time step or an opened operation did."""
+    """A frame around what a call of a module, an equation block, a time step, an opened operation or a derivative did;
+    or a column of a grid, which has no frame."""
 
     id: str
     label: str  # "lstm: LSTM"
-    kind: str  # "module", "equations", "step" (its label has a number), "opened", "named"; "column" of a grid: no frame
+    kind: str  # "module", "equations", "step" (with a number in its label), "opened", "derivative", "named"; "column"
     parent: str | None = None
     note: str = ""  # where it stands in the source, for a tooltip
     side: str = ""  # as a Node's
@@ -285,7 +287,8 @@ def outline(graph: Graph) -> list[tuple[int, Node | Part | None]]:
 
 
 def fold(graph: Graph, groups: Iterable[tuple[Iterable[str], str, str | None]]) -> Graph:
-    """The picture with each group of boxes drawn as one.
+    """The picture with each group of boxes drawn as one, and all arrows between two of them as one. Its gradient is
+    that of all the values that it carries: the root of the sum of squares of their norms.
 
     Args:
         groups: (ids of nodes, the label of the box that stands for them, the part it is drawn in). A box stands where
@@ -331,6 +334,7 @@ def fold(graph: Graph, groups: Iterable[tuple[Iterable[str], str, str | None]]) 
             nodes.append(replace(node, id=name))
     edges: dict[tuple[str, str, str], str] = {}
     kept: list[Edge] = []
+    carried: dict[tuple[str, str, str], set[tuple[str, str, float]]] = {}  # the values whose gradients are known
     folded = set(place.values())
     for edge in graph.edges:
         source, target = new[edge.source], new[edge.target]
@@ -340,9 +344,14 @@ def fold(graph: Graph, groups: Iterable[tuple[Iterable[str], str, str | None]]) 
         if source == target:
             continue
         # Many arrows become one: it keeps a label that all of them share.
-        before = edges.get((source, target, edge.side))
-        edges[source, target, edge.side] = edge.label if before is None or before == edge.label else ""
-    kept += [Edge(source, target, label, side) for (source, target, side), label in edges.items()]
+        ends = source, target, edge.side
+        before = edges.get(ends)
+        edges[ends] = edge.label if before is None or before == edge.label else ""
+        if edge.gradient is not None:
+            carried.setdefault(ends, set()).add((edge.source, edge.label, edge.gradient))
+    for ends, label in edges.items():
+        norms = [norm for _, _, norm in sorted(carried.get(ends, ()))]
+        kept.append(Edge(*ends[:2], label, ends[2], math.hypot(*norms) if norms else None))
     order = {node.id: k for k, node in enumerate(nodes)}
     kept.sort(key=lambda edge: order[edge.target])
     return without_empty_parts(replace(graph, nodes=tuple(nodes), edges=tuple(kept)))
