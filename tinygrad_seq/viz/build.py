@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import builtins
 import inspect
+import math
 import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,9 +29,11 @@ PLUMBING = {
     "Reshape", "Transpose", "SwapAxes", "GetItem", "Split", "Stack", "Unstack", "BroadcastTo", "Same", "AsType",
     "ToDevice",
 }  # fmt: skip
+MOST_OPENED = 100_000  # operations that opening all may make; what comes after them stays closed
 MOST = 400  # boxes that a picture has; more are folded
 HARDEST = 3000  # rows that all arrows run over together: about a second of Graphviz; 5000 are six
 WIDEST_SUM = 8  # terms that one + takes
+_Called = tuple[dict[Any, str], dict[int, str], list[tuple[str, Module]]]  # what names.from_variables finds
 
 
 def graph(value: Any, *, open: Any = (), time: bool | str = False, title: str | None = None) -> Graph:
@@ -67,17 +72,44 @@ def build(
     value: Any, variables: Mapping[str, Any], *, open: Any = (), time: bool | str = False, title: str | None = None
 ) -> Graph:
     """As `graph`, with the caller's variables given."""
-    outputs = _tensors(value)
-    found = _Ops([_place(t) for t in outputs], open)
-    picture = _Picture(found, variables)
+    outputs = [_place(t) for t in _tensors(value)]
+    found = _Ops(outputs, open)
+    called = names.from_variables({name: x for name, x in variables.items() if name not in ("In", "Out")})
+    picture = _Picture(found, called)
     heading = "" if title is None else names.clean(title, 2 * names.LONGEST)
     if time:
         from .grid import ROLLED, grid  # which is built on this file
 
         if time not in (True, ROLLED):
             raise ValueError(f'graph: time is True, False or "{ROLLED}", got {time!r}')
-        return fold_to(grid(found, picture, heading, time == ROLLED), MOST)
-    return fold_to_fit(fold_steps(join_steps(picture.draw(heading))), MOST, HARDEST)
+        drawn = fold_to(grid(found, picture, heading, time == ROLLED), MOST)
+    else:
+        drawn = fold_to_fit(fold_steps(join_steps(picture.draw(heading))), MOST, HARDEST)
+    return replace(drawn, whole=partial(_whole, outputs, open, _kept(called, found), heading))
+
+
+def _whole(outputs: list[Any], open: Any, called: _Called, heading: str) -> Graph:
+    """The picture with every fused operation opened and nothing folded."""
+    try:
+        found = _Ops(outputs, builtins.all, MOST_OPENED)
+    except ValueError:  # a definition that cannot be opened
+        found = _Ops(outputs, open)
+    return join_steps(_Picture(found, called).draw(heading))
+
+
+def _kept(called: _Called, found: _Ops) -> _Called:
+    """The names of what is in the graph: a picture holds on to its own computation, and to no other one."""
+    places, arrays, modules = called
+    there: set[Any] = {*found.outputs, *found.ops}
+    for op in found.ops:
+        there.update(place for place in op.sources if place is not None)
+        there.update(x for x in op.constants or () if isinstance(x, Constant))
+    held = {id(x) for op in found.ops for _, x in _hidden(op)}
+    return (
+        {place: name for place, name in places.items() if place in there},
+        {key: name for key, name in arrays.items() if key in held},
+        modules,
+    )
 
 
 def _tensors(value: Any) -> list[Tensor]:
@@ -118,7 +150,8 @@ class _Opened(NamedTuple):
 class _Ops:
     """All operations that lead to the outputs, in the order of the computation."""
 
-    def __init__(self, outputs: list[Any], open: Any) -> None:
+    def __init__(self, outputs: list[Any], open: Any, most: float = math.inf) -> None:
+        self.left = most  # operations that definitions may still make
         self.everything = open is builtins.all or open is True
         self.wanted = () if self.everything else _words(open)
         self.used: set[str] = set()
@@ -180,7 +213,7 @@ class _Ops:
 
     def _asked_for(self, op: FusedOp) -> bool:
         if self.everything:
-            return True
+            return self.left > 0
         found = [word for word in self.wanted if names.matches(op, [word])]
         self.used.update(found)
         if not found:
@@ -214,6 +247,7 @@ class _Ops:
             raise ValueError(f"graph: {names.op_label(op)} cannot be opened: its definition raised: {error}") from error
         places = [_place(t) for t in (outputs if isinstance(outputs, tuple) else (outputs,))]
         self.opened[op] = _Opened(op, places, first, next_number())
+        self.left -= abs(self.opened[op].last - first)
 
     def _key(self, op: Op, keys: dict[Op, tuple[int, ...]]) -> tuple[int, ...]:
         """Sorts by the order of the computation; what a definition did comes where its operation stood."""
@@ -275,11 +309,9 @@ class _Origin(NamedTuple):
 
 
 class _Picture:
-    def __init__(self, found: _Ops, variables: Mapping[str, Any]) -> None:
+    def __init__(self, found: _Ops, called: _Called) -> None:
         self.found = found
-        places, self.arrays, modules = names.from_variables(
-            {name: x for name, x in variables.items() if name not in ("In", "Out")}
-        )
+        places, self.arrays, modules = called
         self.variables: dict[Any, str] = {}
         for place, name in places.items():
             self.variables.setdefault(found.resolve(place), name)

@@ -6,13 +6,13 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-FORMATS = ("svg", "png", "pdf", "dot", "json", "txt")
-KINDS = ("parameter", "input", "op", "fused", "fold")
+FORMATS = ("svg", "png", "pdf", "html", "dot", "json", "txt")
+KINDS = ("parameter", "input", "op", "fused", "fold", "outside")  # outside: what a part's own picture is joined to
 MOST_NUMBERS = 12  # of an array, in a Summary
 
 
@@ -103,6 +103,9 @@ class Graph:
     edges: tuple[Edge, ...]
     parts: tuple[Part, ...]
     sides: tuple[str, ...] = ()  # what the two graphs are called, in a picture of both: `graph_diff`
+    # Makes the same picture with every fused operation opened and nothing folded: the page (.html) opens boxes with it.
+    # It holds on to the computation; JSON and pickle leave it out.
+    whole: Callable[[], Graph] | None = field(default=None, compare=False, repr=False)
 
     @property
     def legend(self) -> dict[str, str]:
@@ -150,7 +153,12 @@ class Graph:
 
     def json(self) -> str:
         """The value as JSON text: an object with the fields of Graph, Node, Edge and Part, as they are named here."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=1)
+        found = asdict(replace(self, whole=None))
+        del found["whole"]
+        return json.dumps(found, ensure_ascii=False, indent=1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"whole": None}
 
     @staticmethod
     def from_json(text: str) -> Graph:
@@ -172,7 +180,10 @@ class Graph:
             raise ValueError(f"from_json: expected what Graph.json wrote: {error}") from error
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture to a file, in the format that its suffix names: svg, png, pdf, dot, json or txt.
+        """Write the picture to a file, in the format that its suffix names: svg, png, pdf, html, dot, json or txt.
+
+        .html is a page for a browser, one file that needs no network: boxes open into their own pictures, everything
+        can be searched, and a stepper walks the gradient back.
 
         Args:
             path: the file; an existing one is replaced, and stays whole where drawing fails.
@@ -197,6 +208,10 @@ class Graph:
             from .draw import paint
 
             return paint(self, suffix)
+        if suffix == "html":
+            from .explorer import explorer
+
+            return explorer(self).encode("utf-8", "replace")
         text = {"svg": self.svg, "dot": lambda: self.dot, "json": self.json, "txt": self.text}[suffix]()
         return text.encode("utf-8", "replace")
 
@@ -333,6 +348,65 @@ def fold(graph: Graph, groups: Iterable[tuple[Iterable[str], str, str | None]]) 
     order = {node.id: k for k, node in enumerate(nodes)}
     kept.sort(key=lambda edge: order[edge.target])
     return without_empty_parts(replace(graph, nodes=tuple(nodes), edges=tuple(kept)))
+
+
+def close(graph: Graph, parts: Iterable[str]) -> Graph:
+    """The picture with each of these parts drawn as one box; of parts that lie in each other, the outermost.
+
+    A part that is an opened operation becomes the box of that operation again.
+
+    Args:
+        parts: their ids.
+    """
+    wanted = set(parts)
+    top: dict[str | None, str | None] = {None: None}
+    for part in graph.parts:  # parents stand before what they hold
+        top[part.id] = top[part.parent] or (part.id if part.id in wanted else None)
+    members: dict[str, list[str]] = {}
+    boxes: list[str | None] = []  # of the new picture: the part that a box stands for
+    for node in graph.nodes:
+        name = top[node.part]
+        if name is None or name not in members:
+            boxes.append(name)
+        if name is not None:
+            members.setdefault(name, []).append(node.id)
+    of = {part.id: part for part in graph.parts}
+    small = fold(graph, [(ids, of[name].label, of[name].parent) for name, ids in members.items()])
+    results = _results(graph, {ids[k]: name for name, ids in members.items() for k in range(len(ids))})
+    nodes = tuple(
+        node if name is None else _closed(node, of[name], results.get(name, []))
+        for node, name in zip(small.nodes, boxes, strict=True)
+    )
+    return replace(small, nodes=nodes)
+
+
+def _results(graph: Graph, home: dict[str, str]) -> dict[str, list[Node]]:
+    """The boxes of each closed part whose values are used outside of it."""
+    used = {edge.source for edge in graph.edges if home.get(edge.source) != home.get(edge.target)}
+    found: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        if node.id in home and (node.id in used or node.output) and node.kind not in ("parameter", "input"):
+            found.setdefault(home[node.id], []).append(node)
+    return found
+
+
+def _closed(box: Node, part: Part, results: list[Node]) -> Node:
+    """The box of a closed part, with what is known of its result, where it has one."""
+    if part.kind == "opened":
+        box = replace(box, kind="fused")
+    if len(results) != 1:
+        return box
+    (result,) = results
+    name, equals, _ = result.label.partition(" = ")
+    return replace(
+        box,
+        label=f"{name} = {part.label}" if equals and part.kind == "opened" else part.label,
+        shape=result.shape,
+        dtype=result.dtype,
+        device=result.device,
+        value=result.value,
+        gradient=result.gradient,
+    )
 
 
 def without_empty_parts(graph: Graph) -> Graph:
