@@ -35,7 +35,7 @@ function go(pictures) {
 function fromAddress() {
   const found = location.hash.slice(1).split(".").map(Number);
   const known = found.every((k, n) => k in data.pictures && (n > 0 || k < data.tabs.length));
-  return known && location.hash ? found : [0];
+  return known && location.hash ? found : [first];
 }
 
 function show(pictures) {
@@ -73,12 +73,13 @@ function enter(k) {
 
 data.tabs.forEach((name, k) => {
   if (data.tabs.length === 1) return;
-  const tab = element("button", { "as drawn": "As drawn", all: "All" }[name] || name, by("tabs"));
+  const tab = element("button", { "as drawn": "As drawn", closed: "Closed", all: "All" }[name] || name, by("tabs"));
   tab.type = "button";
   tab.setAttribute("role", "tab");
   tab.setAttribute("aria-controls", "stage");
-  tab.title = { "as drawn": "The picture as it was drawn (d)", all: "Everything opened (a)" }[name]
-    || `Opened to depth ${name} (${name})`;
+  tab.title = {
+    "as drawn": "The picture as it was drawn (d)", closed: "Each part as one box (c)", all: "Everything opened (a)",
+  }[name] || `At most ${name} frames around each other (${name})`;
   tab.onclick = () => go([k]);
 });
 by("tabs").onkeydown = (event) => {
@@ -99,17 +100,19 @@ addEventListener("hashchange", () => {
 
 const views = []; // of each picture that was shown: x and y of its upper left corner, and pixels per unit
 
+const READABLE = 0.6; // pixels per unit
+
+const room = () => [stage.clientWidth, stage.clientHeight - 44]; // above the buttons
+const whole = (k) => Math.min(room()[0] / sizes[k][0], room()[1] / sizes[k][1], 1.6);
+
 function fit(all) {
-  const [width, height] = sizes[picture()];
-  const [wide, high] = [stage.clientWidth, stage.clientHeight];
-  let scale = Math.min(wide / width, high / height, 1.6);
-  if (!all) scale = Math.max(scale, 0.6); // words stay readable: of a large picture its beginning is shown
-  views[picture()] = {
-    x: (width - wide / scale) / 2 * (wide / scale >= width || height > width ? 1 : 0),
-    y: Math.min(0, (height - high / scale) / 2),
-    scale,
-    fitted: true,
-  };
+  const k = picture();
+  const scale = all ? whole(k) : Math.max(whole(k), READABLE); // of a large picture, its beginning is shown
+  const [wide, high] = room().map((size) => size / scale);
+  const [width, height] = sizes[k];
+  const start = nodes[k].length ? nodes[k][0].querySelector("path").getBBox().x : 0;
+  const x = wide >= width ? (width - wide) / 2 : Math.min(Math.max(0, start - wide / 3), width - wide);
+  views[k] = { x, y: Math.min(0, (height - high) / 2), scale, fitted: true };
   place();
 }
 
@@ -364,7 +367,9 @@ function tell(now, done) {
   const [forward, words] = box.rule;
   const head = element("p", `Step ${steps} of ${order.length}: `, told);
   element("strong", box.label, head);
-  if (box.kind !== "outside") element("p", `g = ∂L/∂(${nameOf(box)}): ${box.gradient || "not computed"}`, told).className = "math";
+  const name = nameOf(box);
+  const arriving = `g = ∂L/∂${name.includes(" ") || name === box.label ? "out" : name}`;
+  if (box.kind !== "outside") element("p", `${arriving}: ${box.gradient || "not computed"}`, told).className = "math";
   if (forward) element("p", forward, told).className = "math";
   if (words) element("p", words, told).className = "quiet";
   const list = element("ul", "", told);
@@ -374,15 +379,17 @@ function tell(now, done) {
     const place = arrows().slice(0, k).filter(([, other]) => other === now).length;
     const [called, way] = box.gets[place];
     const item = element("li", "", list);
-    const name = called && called !== nameOf(from) ? `${called} = ${nameOf(from)}` : nameOf(from);
-    element("div", way ? `∂L/∂(${name}) += ${way}` : `${name} gets its gradient`, item).className = "math";
+    const whose = element("div", "", item);
+    element("strong", nameOf(from), whose);
+    if (called && called !== nameOf(from)) whose.append(`, here ${called}`);
+    element("div", way ? `∂L/∂${called || "x"} += ${way}` : "gets its part of the gradient", item).className = "math";
     const uses = arrows().filter(([other]) => other === source);
     const arrived = uses.filter(([, other]) => done.has(other)).length;
-    const value = arrived < uses.length ? `${arrived} of ${uses.length} parts have arrived`
-      : `${uses.length > 1 ? `all ${uses.length} parts` : "all"} arrived: ${from.gradient || "not computed"}`;
-    element("div", value, item).className = "sofar";
+    const parts = uses.length > 1 ? `${arrived} of ${uses.length} parts so far` : "this is all of it";
+    element("div", arrived < uses.length ? parts : `${parts}: ${from.gradient || "not computed"}`, item).className = "sofar";
   });
   if (steps === order.length) element("p", "The gradient has arrived everywhere.", told);
+  if (!box.gradient) element("p", "Numbers come with ts.graph(loss, grad=True).", told).className = "quiet";
 }
 
 by("step").onclick = () => { pause(); stepTo(steps + 1); };
@@ -399,7 +406,8 @@ const keys = {
   Backspace: out,
   Escape: () => (by("query").value ? endSearch() : out()),
   s: () => by("step").click(), b: () => by("back").click(), p: () => by("play").click(), r: () => by("reset").click(),
-  d: () => go([0]), a: () => data.tabs.length > 1 && go([data.tabs.length - 1]),
+  d: () => go([0]), a: () => go([data.tabs.length - 1]),
+  c: () => data.tabs[1] === "closed" && go([1]),
 };
 
 document.addEventListener("keydown", (event) => {
@@ -413,4 +421,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
+// The picture as it was drawn, where it can be read whole; else the level that shows most and can.
+const levels = data.tabs.map((_, k) => k);
+const first = whole(0) >= READABLE ? 0 : levels.findLast((k) => whole(k) >= READABLE) ?? 0;
 show(fromAddress());

@@ -1,4 +1,4 @@
-"""The page for a browser: all pictures are laid out beforehand, a small script opens, searches and steps through them."""
+"""The page for a browser: all pictures are laid out beforehand, a small script opens, finds and steps through them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import names
 from .build import HARDEST, MOST
 from .page import inline_svg
 from .rules import local_rule
-from .value import Edge, Graph, Node, Part, Summary, close, fold_steps, fold_to_fit
+from .value import Edge, Graph, Node, Part, Summary, close, depths, fold_steps, fold_to_fit
 
 MOST_PICTURES = 150  # of parts; what lies deeper has none
 AT_ONCE = 30  # boxes up to which a part's picture shows what its own parts hold
@@ -92,21 +92,22 @@ class _Book:
             k += 1
 
     def _levels(self) -> list[_Shown]:
-        """The whole with its parts closed at depth 1, 2, 3 …, and with none closed."""
+        """The whole with no frame, with one around another, two … and with all of them."""
         folded = fold_steps(self.whole)
-        depth = {None: 0}
-        for part in folded.parts:
-            depth[part.id] = depth[part.parent] + 1
-        deepest = max(depth.values())
+        deepest = max(depths(folded).values())
         if not deepest and self.whole == self.graph:
             return []
-        found: list[_Shown] = []
-        for level in range(1, min(deepest, LEVELS) + 1):
-            closed = close(folded, [name for name, n in depth.items() if n == level and name])
-            found.append(_Shown(str(level), fold_to_fit(closed, MOST, HARDEST)))
-        found.append(_Shown("all", fold_to_fit(folded, MOST, HARDEST)))
-        # A level that shows nothing that the one before it does not show needs no tab.
-        return [a for a, b in zip(found, [None, *found], strict=False) if b is None or a.graph != b.graph]
+        names = {0: "closed"} | {level: str(level) for level in range(1, min(deepest - 1, LEVELS) + 1)}
+        found = [_Shown(name, self._closed(folded, level)) for level, name in names.items()]
+        found.append(_Shown("all", self._closed(folded, deepest)))
+        # No tab for a level that is no other picture than the one before it, nor for a model in one box.
+        different = [a for a, b in zip(found, [None, *found], strict=False) if b is None or a.graph != b.graph]
+        return [level for level in different if len(level.graph.nodes) > 1]
+
+    def _closed(self, graph: Graph, level: int, part: str | None = None) -> Graph:
+        """A picture with at most so many frames around each other; what lies deeper is in boxes."""
+        shown = close(graph, [name for name, n in depths(graph).items() if name is not None and n > level])
+        return self.tree.with_fused(fold_to_fit(shown, MOST, HARDEST), part)
 
     def _picture_of(self, part: str, parent: int) -> int | None:
         part = self.tree.innermost(part)
@@ -123,21 +124,18 @@ class _Book:
             return None
         k = self.of_part[part] = self.like[same] = len(self.pictures)
         self.equal[k] = 1
-        self.pictures.append(_Shown(self.tree.name(part), self._fitted(inside), part, parent))
+        self.pictures.append(_Shown(self.tree.name(part), self._fitted(inside, part), part, parent))
         return k
 
-    def _fitted(self, inside: Graph) -> Graph:
-        """The inside of a part: as many levels of it as can be taken in at once, but one at least."""
+    def _fitted(self, inside: Graph, part: str) -> Graph:
+        """The inside of a part: as many levels of it as can be taken in at once."""
         inside = fold_steps(inside)
-        depth: dict[str | None, int] = {None: 0}
-        for part in inside.parts:
-            depth[part.id] = depth[part.parent] + 1
         shown = inside
-        for level in range(max(depth.values()), 0, -1):
+        for level in range(max(depths(inside).values()), -1, -1):
+            shown = self._closed(inside, level, part)
             if len(shown.nodes) <= AT_ONCE:
                 break
-            shown = close(inside, [name for name, n in depth.items() if n == level and name])
-        return fold_to_fit(shown, MOST, HARDEST)
+        return shown
 
     def data(self) -> dict[str, Any]:
         """What the script must know."""
@@ -161,15 +159,23 @@ class _Book:
         at = {node.id: n for n, node in enumerate(graph.nodes)}
         shapes = {node.id: node.shape for node in graph.nodes}
         same = self.equal.get(k, 1)
-        boxes = []
+        boxes: list[dict[str, Any]] = []
         for node in graph.nodes:
             leading = arrows.get(node.id, [])
+            shown = "" if node.shape is None else names.shape(node.shape)
             rule = local_rule(node, [graph.edges[n] for n in leading])
-            box = {
+            box: dict[str, Any] = {
                 "label": node.label,
                 "kind": node.kind,
                 "facts": _facts(node, around[node.part]),
-                "find": [node.label, *around[node.part], node.op, node.equation, names.shape(node.shape or ())],
+                "find": [
+                    node.label,
+                    *around[node.part],
+                    node.path,
+                    node.op,
+                    node.equation,
+                    shown,
+                ],
                 "gradient": _summary(node.gradient),
                 "rule": [rule.forward, rule.words],
                 "gets": [
@@ -242,7 +248,8 @@ class _Tree:
         """The path of each frame of a picture that shows the inside of a part; under None, of what is in no frame."""
         found: dict[str | None, tuple[str, ...]] = {None: self.path(part)}
         for inner in graph.parts:
-            labels = () if inner.kind == "column" else inner.label.split(" · ")
+            # A frame that stands for equal ones too says so: "layers.0: Layer × 12".
+            labels = () if inner.kind == "column" else re.sub(r" × [\d,]+$", "", inner.label).split(" · ")
             found[inner.id] = (*found[inner.parent], *labels)
         return found
 
@@ -269,34 +276,64 @@ class _Tree:
                 opens[node.id] = steps[0]
         return opens
 
+    def with_fused(self, graph: Graph, part: str | None) -> Graph:
+        """The picture in which a closed part that is an operation opened is drawn as that operation, with its name."""
+        fused: dict[str, Node] = {}
+        places = self.parts_of(graph, part)
+        for node in graph.nodes:
+            found = places.get(node.id)
+            if node.kind == "fold" and found is not None and self.parts[found].kind == "opened":
+                results = {_called(result) for result in self._results(found)}
+                name = results.pop() if len(results) == 1 else ""
+                fused[node.id] = replace(node, kind="fused", label=f"{name} = {node.label}" if name else node.label)
+        return replace(graph, nodes=tuple(fused.get(node.id, node) for node in graph.nodes))
+
+    def _results(self, part: str) -> list[Node]:
+        """The boxes in a part that are used outside of it, or not at all."""
+        nodes = self.within(part)
+        inside = {node.id for node in nodes}
+        return [
+            node
+            for node in nodes
+            if node.kind not in ("parameter", "input")
+            and (node.output or any(edge.target not in inside for edge in self.going.get(node.id, ())))
+        ]
+
+    def within(self, part: str) -> list[Node]:
+        """All boxes in a part, in their order."""
+        waiting, indices = [part], []
+        while waiting:
+            name = waiting.pop()
+            waiting += self.children.get(name, [])
+            indices += self.boxes.get(name, [])
+        return [self.whole.nodes[k] for k in sorted(indices)]
+
     def _steps_in(self, path: tuple[str, ...]) -> list[str]:
         homes: list[str | None] = [*self.places.get(path, [])] if path else [None]
         return [name for home in homes for name in self.children.get(home, ()) if self.parts[name].kind == "step"]
 
     def inside(self, part: str) -> Graph:
         """What a part holds, as a picture of its own: what it is joined to outside stands at its ends."""
-        below, waiting, indices = [], [part], []
-        while waiting:
-            name = waiting.pop()
-            below.append(name)
-            waiting += reversed(self.children.get(name, []))
-            indices += self.boxes.get(name, [])
-        within = {self.whole.nodes[k].id for k in sorted(indices)}
+        nodes = self.within(part)
+        within = {node.id for node in nodes}
+        below = {part}
+        for inner in self.parts.values():  # parents stand before what they hold
+            if inner.parent in below:
+                below.add(inner.id)
         around: set[str | None] = {None}
         parent = self.parts[part].parent
         while parent is not None:
             around.add(parent)
             parent = self.parts[parent].parent
         ends = _Ends(self, around)
-        nodes = [self.whole.nodes[k] for k in sorted(indices)]
         before = [edge for node in nodes for edge in self.coming.get(node.id, ())]
         after = [edge for node in nodes for edge in self.going.get(node.id, ()) if edge.target not in within]
         edges = [edge if edge.source in within else ends.into(edge) for edge in before]
         edges += [ends.out_of(edge) for edge in after]
         parts = [
             replace(inner, parent=None if inner.parent == part else inner.parent)
-            for inner in self.whole.parts
-            if inner.id in set(below) - {part}
+            for inner in self.parts.values()
+            if inner.id in below - {part}
         ]
         nodes = [replace(node, part=None if node.part == part else node.part) for node in nodes]
         return _numbered(
@@ -372,7 +409,9 @@ def but_for_names(graph: Graph) -> Any:
     nodes = []
     for node in graph.nodes:
         name, _, label = node.label.rpartition(" = ") if node.op else (node.label, "", "")
-        about = replace(node, id="", label=f"{_no_number(name)} = {label}", part=None, line="")
+        about = replace(
+            node, id="", label=f"{_no_number(name)} = {label}", part=None, line="", path=_no_number(node.path)
+        )
         nodes.append((about, parts.get(node.part or "")))
     frames = [
         (part.kind, part.label if part.kind in ("opened", "equations") else _no_number(part.label), part.parent)
@@ -407,6 +446,7 @@ def _facts(node: Node, path: Iterable[str]) -> list[tuple[str, str]]:
     shape = "" if node.shape is None else names.shape(node.shape)
     told = [
         ("equation", node.equation),
+        ("path", node.path),
         ("in", " › ".join(path)),
         ("shape", shape),
         ("dtype", node.dtype or ""),
@@ -449,6 +489,8 @@ _BROADCAST = ("Add", "Sub", "Mul", "Div", "Pow", "Maximum", "Minimum", "Where", 
 
 
 def _svg(picture: _Shown, k: int) -> str:
-    """A picture as a part of the page. Its boxes can be chosen, so that it is no single image."""
-    text = inline_svg(picture.graph.svg(), picture.graph.title or picture.name, f"p{k}-")
+    """A picture as a part of the page, which says its title. Its boxes can be chosen: it is no single image."""
+    name = html.escape(picture.graph.title or picture.name)
+    text = inline_svg(replace(picture.graph, title="").svg(), name, f"p{k}-")
+    text = text.replace("<title>Computation graph</title>", f'<title id="title{k}">{name}</title>', 1)
     return text.replace('role="img"', 'role="group"', 1)

@@ -14,10 +14,10 @@ from .value import Edge, Node
 class Rule(NamedTuple):
     """One operation's derivative, in expressions that NumPy can evaluate: a test compares them with the engine.
 
-    g is the gradient that arrives at the output y. Inputs have the names that the operation's `forward` gives them.
+    g is the gradient that arrives at the output, out. Inputs have the names that the operation's `forward` gives them.
     """
 
-    forward: str  # y
+    forward: str  # out
     backward: tuple[str, ...]  # what each input gets; "": nothing; of an operation on a list, one for all of them
     words: str
 
@@ -27,18 +27,18 @@ RULES = {
     "Add": Rule("a + b", ("g", "g"), "A sum hands the gradient on to each term."),
     "Sub": Rule("a - b", ("g", "-g"), "What is taken away gets the gradient with its sign turned."),
     "Mul": Rule("a * b", ("g * b", "g * a"), "Each factor gets the gradient times the other factor."),
-    "Div": Rule("a / b", ("g / b", "-g * y / b"), "The quotient rule, with a / b written as y."),
+    "Div": Rule("a / b", ("g / b", "-g * out / b"), "The quotient rule, with a / b written as out."),
     "Neg": Rule("-x", ("-g",), "The sign turns."),
     "Power": Rule("x**n", ("n * g * x**(n - 1)",), "The power rule."),
-    "Pow": Rule("a**b", ("g * b * a**(b - 1)", "g * y * log(a)"), "The power rule, and that of an exponential."),
-    "Exp": Rule("exp(x)", ("g * y",), "The exponential is its own derivative."),
+    "Pow": Rule("a**b", ("g * b * a**(b - 1)", "g * out * log(a)"), "The power rule, and that of an exponential."),
+    "Exp": Rule("exp(x)", ("g * out",), "The exponential is its own derivative."),
     "Log": Rule("log(x)", ("g / x",), "The derivative of log x is 1 / x."),
-    "Sqrt": Rule("sqrt(x)", ("g / (2 * y)",), "The derivative of √x is 1 / (2 √x)."),
+    "Sqrt": Rule("sqrt(x)", ("g / (2 * out)",), "The derivative of √x is 1 / (2 √x)."),
     "Abs": Rule("abs(x)", ("g * sign(x)",), "The sign of x decides; at 0 nothing goes through."),
     "Sin": Rule("sin(x)", ("g * cos(x)",), "The derivative of sin is cos."),
     "Cos": Rule("cos(x)", ("-g * sin(x)",), "The derivative of cos is −sin."),
-    "Tanh": Rule("tanh(x)", ("g * (1 - y**2)",), "At most 1, and nearly 0 where tanh is saturated."),
-    "Sigmoid": Rule("sigmoid(x)", ("g * y * (1 - y)",), "At most ¼, and nearly 0 where σ is saturated."),
+    "Tanh": Rule("tanh(x)", ("g * (1 - out**2)",), "At most 1, and nearly 0 where tanh is saturated."),
+    "Sigmoid": Rule("sigmoid(x)", ("g * out * (1 - out)",), "At most ¼, and nearly 0 where σ is saturated."),
     "Relu": Rule("maximum(x, 0)", ("g * (x > 0)",), "The gradient goes through where x is positive, and nowhere else."),
     "Softplus": Rule("log(1 + exp(x))", ("g * sigmoid(x)",), "The derivative of a smooth ReLU is σ."),
     "Erf": Rule("erf(x)", ("g * exp(-x**2) * 2 / sqrt(pi)",), "The derivative is the bell curve."),
@@ -52,7 +52,7 @@ RULES = {
         ("g * ((a < b) + (a == b) / 2)", "g * ((b < a) + (a == b) / 2)"),
         "The smaller one gets the gradient; equal ones share it.",
     ),
-    "Clip": Rule("clip(x, low, high)", ("g * (x == y)",), "The gradient goes through where nothing was cut."),
+    "Clip": Rule("clip(x, low, high)", ("g * (x == out)",), "The gradient goes through where nothing was cut."),
     "Where": Rule(
         "where(condition, a, b)",
         ("", "g * condition", "g * (1 - condition)"),
@@ -63,13 +63,13 @@ RULES = {
     "Same": Rule("x", ("g",), "Nothing changes."),
     # axes taken together
     "Sum": Rule("sum(x)", ("stretch(g)",), "Every element that was added up gets the same gradient."),
-    "Max": Rule("max(x)", ("stretch(g) * share(x == stretch(y))",), "The largest gets the gradient; equal ones share it."),
-    "Min": Rule("min(x)", ("stretch(g) * share(x == stretch(y))",), "The smallest gets the gradient; equal ones share it."),
-    "LogSumExp": Rule("log(sum(exp(x)))", ("stretch(g) * exp(x - stretch(y))",), "The softmax of x, times the gradient."),
+    "Max": Rule("max(x)", ("stretch(g) * share(x == stretch(out))",), "The largest gets all; equal ones share it."),
+    "Min": Rule("min(x)", ("stretch(g) * share(x == stretch(out))",), "The smallest gets all; equal ones share it."),
+    "LogSumExp": Rule("log(sum(exp(x)))", ("stretch(g) * exp(x - stretch(out))",), "The gradient times softmax(x)."),
     "CumSum": Rule("cumsum(x)", ("flip(cumsum(flip(g)))",), "The running sum of the gradient, from the end."),
     # products
     "MatMul": Rule("a @ b", ("g @ T(b)", "T(a) @ g"), "Each factor gets the gradient times the other one, transposed."),
-    "Einsum": Rule("einsum(a, b)", ("einsum(g, b)", "einsum(g, a)"), "The same kind of product, of the gradient with the other factor."),
+    "Einsum": Rule("einsum(a, b)", ("einsum(g, b)", "einsum(g, a)"), "The gradient with the other factor, alike."),
     # elements moved about
     "Reshape": Rule("reshape(x)", ("reshape(g)",), "The gradient takes the shape of x again."),
     "Transpose": Rule("transpose(x)", ("transpose(g)",), "The gradient is transposed back."),
@@ -80,11 +80,11 @@ RULES = {
     "Stack": Rule("stack(x)", ("unstack(g)",), "Each layer of the stack gets its own gradient."),
     "Unstack": Rule("unstack(x)", ("stack(g)",), "The gradients of the parts are stacked."),
     "Pad": Rule("pad(x)", ("unpad(g)",), "The border's gradient goes nowhere."),
-    "GetItem": Rule("x[index]", ("add_at(index, g)",), "The gradient is added where x was read; it is 0 elsewhere."),
-    "ScatterAdd": Rule("add_at(index, values)", ("g[index]",), "Each value gets the gradient of the place it was added to."),
+    "GetItem": Rule("x[index]", ("add_at(index, g)",), "It is added where x was read, 0 elsewhere."),
+    "ScatterAdd": Rule("add_at(index, values)", ("g[index]",), "Each value gets the gradient of its place."),
     "Embed": Rule("table[index]", ("add_at(index, g)",), "Each row gets the gradients of all places that read it."),
-    "Gather": Rule("take(x, index)", ("add_at(index, g)",), "The gradient is added where x was read; it is 0 elsewhere."),
-    "AddAlong": Rule("add_at(index, values)", ("take(g, index)",), "Each value gets the gradient of the place it was added to."),
+    "Gather": Rule("take(x, index)", ("add_at(index, g)",), "It is added where x was read, 0 elsewhere."),
+    "AddAlong": Rule("add_at(index, values)", ("take(g, index)",), "Each value gets the gradient of its place."),
 }  # fmt: skip
 MEAN = Rule("sum(x) / n", ("stretch(g) / n",), "Each of the n elements gets an equal part of the gradient.")
 INFIX = {"Add": "+", "Sub": "−", "Mul": "×", "Div": "÷"}
@@ -93,9 +93,11 @@ INFIX = {"Add": "+", "Sub": "−", "Mul": "×", "Div": "÷"}
 class Local(NamedTuple):
     """What the stepper says at one box."""
 
-    forward: str  # "y = a ⊙ b"
+    forward: str  # "out = a ⊙ b"
     words: str
-    inputs: list[tuple[str, str]]  # for each arrow: what the rule calls that input, and what the input gets: ("a", "g ⊙ b")
+    inputs: list[
+        tuple[str, str]
+    ]  # for each arrow: what the rule calls that input, and what the input gets: ("a", "g ⊙ b")
 
 
 def local_rule(node: Node, arrows: Sequence[Edge]) -> Local:
@@ -133,7 +135,7 @@ def _told(op: str, label: str, n: int) -> Local:
     if len(inputs) > n:  # one of them is a number that the picture does not show, and nobody knows which
         words += "".join(f" {name} gets {way}." for name, way in inputs if way)
         inputs = [("", "")] * n
-    return Local(f"y = {pretty(forward)}", words, inputs + [("", "")] * (n - len(inputs)))
+    return Local(f"out = {pretty(forward)}", words, inputs + [("", "")] * (n - len(inputs)))
 
 
 def _numbered(n: int) -> list[str]:
@@ -173,11 +175,13 @@ def operations(kind: type[Op] = Op) -> Iterator[type[Op]]:
 def pretty(expression: str) -> str:
     """An expression as it is written by hand.
 
-    >>> pretty("g * y * (1 - y**2)"), pretty("g @ T(b)"), pretty("n * g * x**(n - 1)")
-    ('g ⊙ y ⊙ (1 − y²)', 'g bᵀ', 'n · g ⊙ xⁿ⁻¹')
+    >>> pretty("g * (1 - out**2)"), pretty("g @ T(b)"), pretty("n * g * x**(n - 1)")
+    ('g ⊙ (1 − out²)', 'g bᵀ', 'n · g ⊙ xⁿ⁻¹')
     """
     text = re.sub(r"T\((\w)\)", r"\1ᵀ", expression)
-    text = re.sub(r"\b([\dn][\d.,]*) \* | \* (?=−?\d)", lambda found: f"{found[1] or ' '}{' ' * bool(found[1])}· ", text)
+    text = re.sub(
+        r"\b([\dn][\d.,]*) \* | \* (?=−?\d)", lambda found: f"{found[1] or ' '}{' ' * bool(found[1])}· ", text
+    )
     text = re.sub(r"\bsum\(", "Σ(", text)
     for old, new in (
         ("**2", "²"), ("**(n - 1)", "ⁿ⁻¹"), ("**(b - 1)", "ᵇ⁻¹"), ("**n", "ⁿ"), ("**b", "ᵇ"), (" @ ", " "),
@@ -185,4 +189,3 @@ def pretty(expression: str) -> str:
     ):  # fmt: skip
         text = text.replace(old, new)
     return re.sub(r"√\((\w)\)", r"√\1", text)
-

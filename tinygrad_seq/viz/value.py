@@ -50,6 +50,7 @@ class Node:
     line: str = ""  # the caller's own line that computed it: "train.py, line 12: h = cell(x, h)"
     value: Summary | None = None  # None: not noted
     gradient: Summary | None = None  # of ∂L/∂value; None: not computed
+    path: str = ""  # a parameter's place in the model: "encoder.weight_hh_l0"; in a frame its label is the end of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,65 +351,6 @@ def fold(graph: Graph, groups: Iterable[tuple[Iterable[str], str, str | None]]) 
     return without_empty_parts(replace(graph, nodes=tuple(nodes), edges=tuple(kept)))
 
 
-def close(graph: Graph, parts: Iterable[str]) -> Graph:
-    """The picture with each of these parts drawn as one box; of parts that lie in each other, the outermost.
-
-    A part that is an opened operation becomes the box of that operation again.
-
-    Args:
-        parts: their ids.
-    """
-    wanted = set(parts)
-    top: dict[str | None, str | None] = {None: None}
-    for part in graph.parts:  # parents stand before what they hold
-        top[part.id] = top[part.parent] or (part.id if part.id in wanted else None)
-    members: dict[str, list[str]] = {}
-    boxes: list[str | None] = []  # of the new picture: the part that a box stands for
-    for node in graph.nodes:
-        name = top[node.part]
-        if name is None or name not in members:
-            boxes.append(name)
-        if name is not None:
-            members.setdefault(name, []).append(node.id)
-    of = {part.id: part for part in graph.parts}
-    small = fold(graph, [(ids, of[name].label, of[name].parent) for name, ids in members.items()])
-    results = _results(graph, {ids[k]: name for name, ids in members.items() for k in range(len(ids))})
-    nodes = tuple(
-        node if name is None else _closed(node, of[name], results.get(name, []))
-        for node, name in zip(small.nodes, boxes, strict=True)
-    )
-    return replace(small, nodes=nodes)
-
-
-def _results(graph: Graph, home: dict[str, str]) -> dict[str, list[Node]]:
-    """The boxes of each closed part whose values are used outside of it."""
-    used = {edge.source for edge in graph.edges if home.get(edge.source) != home.get(edge.target)}
-    found: dict[str, list[Node]] = {}
-    for node in graph.nodes:
-        if node.id in home and (node.id in used or node.output) and node.kind not in ("parameter", "input"):
-            found.setdefault(home[node.id], []).append(node)
-    return found
-
-
-def _closed(box: Node, part: Part, results: list[Node]) -> Node:
-    """The box of a closed part, with what is known of its result, where it has one."""
-    if part.kind == "opened":
-        box = replace(box, kind="fused")
-    if len(results) != 1:
-        return box
-    (result,) = results
-    name, equals, _ = result.label.partition(" = ")
-    return replace(
-        box,
-        label=f"{name} = {part.label}" if equals and part.kind == "opened" else part.label,
-        shape=result.shape,
-        dtype=result.dtype,
-        device=result.device,
-        value=result.value,
-        gradient=result.gradient,
-    )
-
-
 def without_empty_parts(graph: Graph) -> Graph:
     """The picture with only the parts that hold something, numbered anew."""
     parents = {part.id: part.parent for part in graph.parts}
@@ -482,6 +424,37 @@ def fold_steps(graph: Graph, first: int = 1, last: int = 1) -> Graph:
             groups[top[node.part]][0].append(node.id)
     unique = {id(group): group for name, group in groups.items() if top[name] == name}
     return fold(graph, [group for group in unique.values() if group[0]])
+
+
+def depths(graph: Graph) -> dict[str | None, int]:
+    """How many frames stand around what is in a part, itself included; 0 outside of all of them."""
+    found: dict[str | None, int] = {None: 0}
+    for part in graph.parts:  # parents stand before what they hold
+        found[part.id] = found[part.parent] + 1
+    return found
+
+
+def close(graph: Graph, parts: Iterable[str]) -> Graph:
+    """The picture with each of these parts drawn as one box, with the part's label; of nested ones the outermost.
+
+    Args:
+        parts: ids of parts. Where a part is closed, those in it are gone.
+    Raises:
+        ValueError: for an id that no part has.
+    """
+    wanted = set(parts)
+    if unknown := wanted - {part.id for part in graph.parts}:
+        raise ValueError(f"close: expected ids of parts of this graph, got {', '.join(sorted(unknown))}")
+    groups: dict[str | None, tuple[list[str], str, str | None]] = {}
+    for part in graph.parts:  # parents stand before what they hold
+        if part.parent in groups:
+            groups[part.id] = groups[part.parent]
+        elif part.id in wanted:
+            groups[part.id] = [], part.label, part.parent
+    for node in graph.nodes:
+        if node.part in groups:
+            groups[node.part][0].append(node.id)
+    return fold(graph, {id(group): group for group in groups.values()}.values())
 
 
 def fold_to(graph: Graph, most: int) -> Graph:
