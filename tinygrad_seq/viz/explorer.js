@@ -250,7 +250,8 @@ by("open").onclick = () => enter(boxes()[chosen].opens);
 
 // -- finding
 
-const plain = (text) => text.normalize("NFKC").toLowerCase().replace(/[_{}\s]/g, "");
+// hₜ₋₁ and h_{t-1} are the same, and so are (2,3) and (2, 3).
+const plain = (text) => text.replace(/[₀-₎ₐ-ₜᵢ-ᵥ]+/g, "_$&").normalize("NFKC").toLowerCase().replace(/[{}\s]/g, "").replace(/−/g, "-");
 const texts = data.pictures.map((shown) => shown.boxes.map((box) => box.find.map(plain)));
 let hits = []; // [picture, box], those of the picture that is shown first
 let at = -1;
@@ -275,8 +276,8 @@ function next() {
   const [k, b] = all[now];
   if (k !== picture()) {
     const way = [k];
-    while (data.pictures[way[0]].parent !== null) way.unshift(data.pictures[way[0]].parent);
-    go(way);
+    while (data.pictures[way[0]].around !== null) way.unshift(data.pictures[way[0]].around);
+    go([trail[0], ...way]);
   }
   hits = all; // the order stays while one goes on from hit to hit
   at = now;

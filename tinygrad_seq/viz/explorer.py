@@ -62,7 +62,6 @@ class _Shown(NamedTuple):
     name: str  # in the trail
     graph: Graph
     part: str | None = None  # of the whole, whose inside it shows; None: a level
-    parent: int | None = None  # the picture that it was opened from first
     opens: dict[str, int] = {}  # a box -> the picture of what it holds
     note: str = ""
 
@@ -86,7 +85,7 @@ class _Book:
             opens = {
                 box: there
                 for box, part in self.tree.parts_of(picture.graph, picture.part).items()
-                if (there := self._picture_of(part, k)) is not None
+                if (there := self._picture_of(part)) is not None
             }
             self.pictures[k] = picture._replace(opens=opens)
             k += 1
@@ -109,7 +108,7 @@ class _Book:
         shown = close(graph, [name for name, n in depths(graph).items() if name is not None and n > level])
         return self.tree.with_fused(fold_to_fit(shown, MOST, HARDEST), part)
 
-    def _picture_of(self, part: str, parent: int) -> int | None:
+    def _picture_of(self, part: str) -> int | None:
         part = self.tree.innermost(part)
         if part in self.of_part:
             return self.of_part[part]
@@ -124,7 +123,7 @@ class _Book:
             return None
         k = self.of_part[part] = self.like[same] = len(self.pictures)
         self.equal[k] = 1
-        self.pictures.append(_Shown(self.tree.name(part), self._fitted(inside, part), part, parent))
+        self.pictures.append(_Shown(self.tree.name(part), self._fitted(inside, part), part))
         return k
 
     def _fitted(self, inside: Graph, part: str) -> Graph:
@@ -149,6 +148,16 @@ class _Book:
     def left_out(self) -> str:
         """What the page says about what it does not show."""
         return f"{self.without:,} more parts have no picture on this page" if self.without else ""
+
+    def _around(self, part: str | None) -> int | None:
+        """The picture of the part that holds this one, for the trail."""
+        parent = part
+        while parent is not None:
+            parent = self.tree.parts[parent].parent
+            inner = None if parent is None else self.tree.innermost(parent)
+            if inner is not None and inner != part and inner in self.of_part:
+                return self.of_part[inner]
+        return None
 
     def _told(self, k: int, picture: _Shown) -> dict[str, Any]:
         graph = picture.graph
@@ -190,7 +199,7 @@ class _Book:
             boxes.append(box)
         return {
             "name": picture.name,
-            "parent": picture.parent,
+            "around": self._around(picture.part),
             "start": _start(graph),
             "note": f"one picture for {same:,} equal parts; the names are those of the first" if same > 1 else "",
             "boxes": boxes,
