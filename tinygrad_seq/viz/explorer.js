@@ -311,10 +311,12 @@ let playing = null;
 function reset() {
   pause();
   const led = new Set(arrows().map(([, target]) => target));
-  order = boxes().map((_, b) => b).reverse().filter((b) => {
+  const { start } = data.pictures[picture()];
+  order = !start ? [] : boxes().map((_, b) => b).reverse().filter((b) => {
     const { kind } = boxes()[b];
     return ["op", "fused", "fold"].includes(kind) || (kind === "outside" && led.has(b));
   });
+  by("stepper").hidden = !order.length;
   stepTo(0);
 }
 

@@ -32,17 +32,16 @@ def explorer(graph: Graph) -> str:
         f'<section class="picture" id="picture{k}"{" hidden" if k else ""}>\n{_svg(picture, k)}</section>'
         for k, picture in enumerate(book.pictures)
     ]
-    title = html.escape(graph.title or "Computation graph")
     here = Path(__file__)
-    return (
-        here.with_suffix(".html")
-        .read_text(encoding="utf-8")
-        .replace("{{title}}", title)
-        .replace("{{style}}", here.with_suffix(".css").read_text(encoding="utf-8"))
-        .replace("{{script}}", here.with_suffix(".js").read_text(encoding="utf-8"))
-        .replace("{{data}}", in_script(book.data()))
-        .replace("{{pictures}}", "\n".join(svgs))  # last: it holds what users wrote
-    )
+    parts = {
+        "title": html.escape(graph.title or "Computation graph"),
+        "style": here.with_suffix(".css").read_text(encoding="utf-8"),
+        "script": here.with_suffix(".js").read_text(encoding="utf-8"),
+        "data": in_script(book.data()),
+        "pictures": "\n".join(svgs),
+    }
+    page = here.with_suffix(".html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], page)  # in one go: what users wrote stays
 
 
 def in_script(data: Any) -> str:
@@ -94,14 +93,14 @@ class _Book:
         """The whole with no frame, with one around another, two … and with all of them."""
         folded = fold_steps(self.whole)
         deepest = max(depths(folded).values())
-        if not deepest and self.whole == self.graph:
-            return []
-        names = {0: "closed"} | {level: str(level) for level in range(1, min(deepest - 1, LEVELS) + 1)}
+        names = {level: str(level) for level in range(1, min(deepest - 1, LEVELS) + 1)}
+        if sum(part.parent is None for part in folded.parts) > 1:  # else it is one box, or nearly so
+            names = {0: "closed"} | names
+        names[deepest] = "all"
         found = [_Shown(name, self._closed(folded, level)) for level, name in names.items()]
-        found.append(_Shown("all", self._closed(folded, deepest)))
-        # No tab for a level that is no other picture than the one before it, nor for a model in one box.
+        # No tab for a level that is the same picture as the one before it.
         different = [a for a, b in zip(found, [None, *found], strict=False) if b is None or a.graph != b.graph]
-        return [level for level in different if len(level.graph.nodes) > 1]
+        return [] if [level.graph for level in different] == [self.graph] else different
 
     def _closed(self, graph: Graph, level: int, part: str | None = None) -> Graph:
         """A picture with at most so many frames around each other; what lies deeper is in boxes."""
@@ -200,7 +199,7 @@ class _Book:
         return {
             "name": picture.name,
             "around": self._around(picture.part),
-            "start": _start(graph),
+            "start": _start(graph) if _goes_forward(graph) else "",
             "note": f"one picture for {same:,} equal parts; the names are those of the first" if same > 1 else "",
             "boxes": boxes,
             "arrows": [[at[edge.source], at[edge.target], edge.label] for edge in graph.edges],
@@ -345,8 +344,9 @@ class _Tree:
             if inner.id in below - {part}
         ]
         nodes = [replace(node, part=None if node.part == part else node.part) for node in nodes]
+        sides = self.whole.sides
         return _numbered(
-            Graph(self.parts[part].label, tuple([*ends.before, *nodes, *ends.after]), tuple(edges), tuple(parts))
+            Graph(self.parts[part].label, tuple([*ends.before, *nodes, *ends.after]), tuple(edges), tuple(parts), sides)
         )
 
 
@@ -438,6 +438,12 @@ def _no_number(name: str) -> str:
 
 
 # -- what is told of a box
+
+
+def _goes_forward(graph: Graph) -> bool:
+    """Whether a picture is of one computation, from its first box to its last: no diff, and no rolled recurrence."""
+    at = {node.id: k for k, node in enumerate(graph.nodes)}
+    return not graph.sides and all(at[edge.source] < at[edge.target] for edge in graph.edges)
 
 
 def _start(graph: Graph) -> str:

@@ -108,6 +108,8 @@ def local_rule(node: Node, arrows: Sequence[Edge]) -> Local:
         return Local("", f"The gradient passes through {node.count:,} boxes.", nothing)
     if node.kind == "outside":
         return Local("", "The gradient comes in from here.", nothing)
+    if node.row is not None:
+        return Local("", "One step: its gradient goes to the step before, the input and the weights.", nothing)
     if node.op in RULES:
         return _told(node.op, label, len(arrows))
     if node.op or node.kind == "fused":
