@@ -194,10 +194,10 @@ def test_parts_that_differ_in_more_than_names_do_not_share() -> None:
 
 
 def test_folded_steps_open_into_one_of_them() -> None:
-    book = _Book(lstm(1000))
+    book = _Book(lstm(100))
     sequence = opened(book, 0, "out = LSTM sequence")
-    assert labels(book.pictures[sequence].graph).count("… 998 steps …") == 1
-    step = book.pictures[opened(book, sequence, "… 998 steps …")]
+    assert labels(book.pictures[sequence].graph).count("… 98 steps …") == 1
+    step = book.pictures[opened(book, sequence, "… 98 steps …")]
     assert step.name == "t = 2 · lstm" and "fₜ = σ" in labels(step.graph)
 
 

@@ -121,7 +121,7 @@ def test_the_value_is_plain() -> None:
     assert found["nodes"][0] == {
         "id": "n0", "kind": "input", "label": "x", "shape": [8, 3], "dtype": "float32", "part": None, "op": "",
         "equation": "", "output": False, "count": 1, "row": None, "source": "", "side": "",
-        "device": "", "line": "", "value": None, "gradient": None,
+        "device": "", "line": "", "value": None, "gradient": None, "path": "",
     }  # fmt: skip
     assert len(found["edges"]) == len(g.edges)
     lstm = ts.viz.equation_graph("lstm")

@@ -85,7 +85,7 @@ def graph(
         bool, typer.Option("--time", help="Draw time as a grid, one box for each step of a layer.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The file: .svg, .png, .pdf, .html, .dot, .json or .txt.")
+        Path | None, typer.Option("--out", "-o", help="The file: .svg, .png, .pdf, .dot, .json, .txt or .html.")
     ] = None,
 ) -> None:
     """Draw a model of ours, or what a function of your own computes; text on the terminal without -o.

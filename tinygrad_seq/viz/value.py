@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-FORMATS = ("svg", "png", "pdf", "html", "dot", "json", "txt")
+FORMATS = ("svg", "png", "pdf", "dot", "json", "txt", "html")
 KINDS = ("parameter", "input", "op", "fused", "fold", "outside")  # outside: what a part's own picture is joined to
 MOST_NUMBERS = 12  # of an array, in a Summary
 
@@ -181,9 +181,9 @@ class Graph:
             raise ValueError(f"from_json: expected what Graph.json wrote: {error}") from error
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture to a file, in the format that its suffix names: svg, png, pdf, html, dot, json or txt.
+        """Write the picture to a file, in the format that its suffix names: svg, png, pdf, dot, json, txt or html.
 
-        .html is a page for a browser, one file that needs no network: boxes open into their own pictures, everything
+        An .html is a page for a browser, one file that needs no network: boxes open into their own pictures, everything
         can be searched, and a stepper walks the gradient back.
 
         Args:
