@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import tinygrad_seq as ts
 from tinygrad_seq.core import FusedOp, scope
 from tinygrad_seq.viz import Edge, Graph, Node, Part, graph_diff
-from tinygrad_seq.viz.explorer import MOST_PICTURES, _Book, but_for_names, explorer, in_script
+from tinygrad_seq.viz.explorer import MOST_PICTURES, _Book, but_for_names, explorer, in_script, way_back
 from tinygrad_seq.viz.value import close
 from viz.renderers import needs_dot
 
@@ -245,11 +245,42 @@ def test_pictures_without_a_computation_have_what_they_hold() -> None:
     rnn, cell = ts.viz.equation_graph("rnn.h", title="RNN"), ts.viz.equation_graph("lstm", title="LSTM")
     data = _Book(graph_diff(rnn, cell)).data()
     assert {picture["start"] for picture in data["pictures"]} == {""}  # two computations have no one way back
+    assert not any(picture["order"] for picture in data["pictures"])
     layer = ts.nn.LSTM(3, 4)(ts.tensor(np.ones((2, 9, 3), "float32")))[0]
     grid = _Book(ts.graph(layer, time=True)).data()
-    assert grid["pictures"][0]["start"] and len(grid["tabs"]) > 2
-    assert not _Book(ts.graph(layer, time="rolled")).data()["pictures"][0]["start"]  # its arrows go in a circle
+    assert grid["pictures"][0]["order"] and len(grid["tabs"]) > 2
+    rolled = _Book(ts.graph(layer, time="rolled")).data()["pictures"][0]
+    assert not rolled["order"] and "once they are opened" in rolled["start"]  # its arrows go in a circle
     assert len(_Book(Graph("", (), (), ())).pictures) == 1
+
+
+# -- the way back
+
+
+def test_the_way_back_is_the_engines() -> None:
+    w = ts.tensor([0.5, 2.0], requires_grad=True)
+    numbers: list[int] = []
+    values = [w]
+    rng = np.random.default_rng(4)
+    for _ in range(40):  # a graph with many uses of each value
+        a, b = rng.integers(0, len(values), 2)
+        values.append(ts.ops.tanh(values[a] * values[b]))
+    used = values[-1] + 0.0
+    for k, value in enumerate(values[1:]):
+        value.register_hook(lambda g, k=k: numbers.append(k))
+    used.backward(np.ones(2, "float32"))
+    names = [f"v{k}" for k in range(40)]
+    variables = dict(zip(names, values[1:], strict=True))
+    g = ts.viz.build.build(used, variables)
+    order = [g.nodes[k].label.partition(" = ")[0] for k in way_back(g)]
+    assert [name for name in order if name in variables] == [f"v{k}" for k in numbers] and len(numbers) > 8
+
+
+def test_a_closed_part_waits_for_all_that_uses_it() -> None:
+    nodes = tuple(Node(f"n{k}", "fold" if k == 0 else "op", "abc"[k], output=k == 2) for k in range(3))
+    g = Graph("", nodes, (Edge("n1", "n0"), Edge("n0", "n2")), ())  # a stands where its first box stood
+    assert way_back(g) == [2, 0, 1]
+    assert way_back(replace(g, edges=(*g.edges, Edge("n2", "n1")))) == []
 
 
 # -- what is told

@@ -310,13 +310,8 @@ let playing = null;
 
 function reset() {
   pause();
-  const led = new Set(arrows().map(([, target]) => target));
-  const { start } = data.pictures[picture()];
-  order = !start ? [] : boxes().map((_, b) => b).reverse().filter((b) => {
-    const { kind } = boxes()[b];
-    return ["op", "fused", "fold"].includes(kind) || (kind === "outside" && led.has(b));
-  });
-  by("stepper").hidden = !order.length;
+  order = data.pictures[picture()].order;
+  by("stepper").hidden = !data.pictures[picture()].start;
   stepTo(0);
 }
 

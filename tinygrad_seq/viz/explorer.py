@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from heapq import heapify, heappop, heappush
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -199,7 +200,8 @@ class _Book:
         return {
             "name": picture.name,
             "around": self._around(picture.part),
-            "start": _start(graph) if _goes_forward(graph) else "",
+            "start": _start(graph),
+            "order": [] if graph.sides else way_back(graph),
             "note": f"one picture for {same:,} equal parts; the names are those of the first" if same > 1 else "",
             "boxes": boxes,
             "arrows": [[at[edge.source], at[edge.target], edge.label] for edge in graph.edges],
@@ -440,15 +442,37 @@ def _no_number(name: str) -> str:
 # -- what is told of a box
 
 
-def _goes_forward(graph: Graph) -> bool:
-    """Whether a picture is of one computation, from its first box to its last: no diff, and no rolled recurrence."""
+def way_back(graph: Graph) -> list[int]:
+    """The boxes in the order in which the gradient comes to them: always the newest one whose gradient is complete, as
+    the engine has it. Empty where there is no such order."""
     at = {node.id: k for k, node in enumerate(graph.nodes)}
-    return not graph.sides and all(at[edge.source] < at[edge.target] for edge in graph.edges)
+    sources: dict[int, list[int]] = {}
+    users = [0] * len(graph.nodes)
+    for edge in graph.edges:
+        sources.setdefault(at[edge.target], []).append(at[edge.source])
+        users[at[edge.source]] += 1
+    complete = [-k for k, n in enumerate(users) if not n]
+    heapify(complete)
+    order = []
+    while complete:
+        order.append(-heappop(complete))
+        for k in sources.get(order[-1], ()):
+            users[k] -= 1
+            if not users[k]:
+                heappush(complete, -k)
+    if len(order) < len(graph.nodes):
+        return []
+    kinds = [node.kind for node in graph.nodes]
+    return [k for k in order if kinds[k] in ("op", "fused", "fold") or (kinds[k] == "outside" and k in sources)]
 
 
 def _start(graph: Graph) -> str:
-    """Where the gradient of a picture begins."""
+    """Where the gradient of a picture begins; empty where there is none, as in a picture of two computations."""
+    if graph.sides or not graph.nodes:
+        return ""
     outputs = [node for node in graph.nodes if node.output]
+    if not way_back(graph):
+        return "Boxes of this picture use each other's values: the gradient has a way through it once they are opened."
     if any(node.kind == "outside" for node in graph.nodes) or not outputs:
         return "The gradient comes from what uses this part."
     called = ", ".join(_called(node) or node.label for node in outputs)
