@@ -298,9 +298,13 @@ def test_what_is_not_known_is_said() -> None:
 def test_numbers_where_they_are_few_and_their_size_where_they_are_many() -> None:
     few = ts.viz.Summary(5.0, 3.5, 0.5, 3.0, 4.0, (3.0, -4.0))
     many = ts.viz.Summary(5.0, -0.25, 0.5, -3.0, 4.0)
-    nodes = (Node("n0", "parameter", "a", gradient=few), Node("n1", "op", "b", value=many, output=True))
-    boxes = _Book(Graph("", nodes, (Edge("n0", "n1"),), ())).data()["pictures"][0]["boxes"]
-    assert boxes[0]["gradient"] == "3, −4"
+    nodes = (
+        Node("n0", "parameter", "a", gradient=few),
+        Node("n1", "op", "b", value=many),
+        Node("n2", "op", "c", gradient=many, output=True),
+    )
+    boxes = _Book(Graph("", nodes, (Edge("n0", "n1"), Edge("n1", "n2")), ())).data()["pictures"][0]["boxes"]
+    assert boxes[0]["gradient"] == "3, −4" and boxes[2]["gradient"] == "norm 5"
     assert dict(boxes[1]["facts"])["value"] == "norm 5, mean −0.25 ± 0.5, from −3 to 4"
 
 

@@ -258,6 +258,9 @@ def test_without_gradients_it_says_so(browser: Any, language_model: Path) -> Non
     told = page.text("#told")
     assert "g = ∂L/∂loss: not computed" in told and "ts.graph(loss, grad=True)" in told
     assert "One kernel computes this derivative. Its definition: L = - Σ_n" in told
+    page.box("LSTM sequence").click()
+    page.press("s", "s")
+    assert "stack" in page.text("#told") and "t = 2 · lstm, here x₂" in page.text("#told")
 
 
 def test_playing_ends_by_itself(browser: Any, small: Path) -> None:

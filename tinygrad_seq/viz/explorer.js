@@ -23,7 +23,11 @@ function element(tag, text, parent) {
   return made;
 }
 
-const nameOf = (box) => box.label.includes(" = ") ? box.label.slice(0, box.label.lastIndexOf(" = ")) : box.label;
+// "loss" of "loss = mean"; the frame "t = 2" is no t.
+function nameOf({ kind, label }) {
+  const end = label.lastIndexOf(" = ");
+  return end > 0 && ["op", "fused"].includes(kind) ? label.slice(0, end) : label;
+}
 
 // -- which picture is shown: the address keeps it, so that the browser's own back works
 

@@ -185,7 +185,7 @@ class _Book:
                     node.equation,
                     shown,
                 ],
-                "gradient": _summary(node.gradient),
+                "gradient": _size(node.gradient),
                 "rule": [rule.forward, rule.words],
                 "gets": [
                     [called, way + _stretched(way, shapes[graph.edges[n].source], node, graph.edges[n])]
@@ -398,8 +398,7 @@ class _Ends:
 
 def _called(node: Node) -> str:
     """The name in a label, where it has one."""
-    name, equals, _ = node.label.rpartition(" = ")
-    return name if equals else ""
+    return node.label.rpartition(" = ")[0] if node.kind in ("op", "fused") else ""
 
 
 def _numbered(graph: Graph) -> Graph:
@@ -502,13 +501,18 @@ def _facts(node: Node, path: Iterable[str]) -> list[tuple[str, str]]:
     return [(name, text) for name, text in told if text]
 
 
-def _summary(found: Summary | None) -> str:
+def _size(found: Summary | None) -> str:
+    """The numbers of an array where they are few, else its norm."""
     if found is None:
         return ""
-    if found.numbers:
-        return ", ".join(_short(x) for x in found.numbers)
+    return ", ".join(map(_short, found.numbers)) or f"norm {_short(found.norm)}"
+
+
+def _summary(found: Summary | None) -> str:
+    if found is None or found.numbers:
+        return _size(found)
     return (
-        f"norm {_short(found.norm)}, mean {_short(found.mean)} ± {_short(found.std)}, "
+        f"{_size(found)}, mean {_short(found.mean)} ± {_short(found.std)}, "
         f"from {_short(found.least)} to {_short(found.largest)}"
     )
 
