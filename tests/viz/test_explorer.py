@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 import tinygrad_seq as ts
 from tinygrad_seq.core import FusedOp, scope
 from tinygrad_seq.viz import Edge, Graph, Node, Part, graph_diff
-from tinygrad_seq.viz.explorer import MOST_PICTURES, _Book, but_for_names, explorer, in_script, way_back
+from tinygrad_seq.viz.explorer import MOST_PICTURES, _Book, explorer, in_script, way_back
+from tinygrad_seq.viz.inside import but_for_names
 from tinygrad_seq.viz.value import close
 from viz.renderers import needs_dot
 
@@ -128,6 +129,7 @@ def test_opening_ends_where_it_would_be_too_much(monkeypatch: pytest.MonkeyPatch
     assert g.whole is not None
     kinds = [node.kind for node in g.whole().nodes]
     assert kinds.count("fused") == 2 and len(kinds) > 400  # one is opened, and is more than enough
+    assert _Book(g).left_out == "2 operations stay closed"
 
 
 def test_closing_parts() -> None:
@@ -234,7 +236,7 @@ def test_every_way_leads_somewhere(whole: bool) -> None:
         for box in picture["boxes"]:
             assert box.get("opens", 0) in range(len(data["pictures"]))
             assert box.get("opens", len(data["tabs"])) >= len(data["tabs"])  # a part, never a level
-        for source, target, _ in picture["arrows"]:
+        for source, target in picture["arrows"]:
             assert max(source, target) < len(picture["boxes"])
 
 

@@ -215,12 +215,14 @@ nodes.forEach((drawn, k) => drawn.forEach((node, b) => {
     node.setAttribute("aria-description", "opens");
   }
   node.addEventListener("focus", () => { choose(b); reveal(node); });
-  node.addEventListener("click", () => {
-    if (dragged) return;
-    if ("opens" in box) enter(box.opens);
-    else choose(b);
-  });
+  node.addEventListener("click", () => { if (!dragged) press(node); });
 }));
+
+function press(node) {
+  const b = nodes[picture()].indexOf(node);
+  if ("opens" in boxes()[b]) enter(boxes()[b].opens);
+  else choose(b);
+}
 
 function addBadges() {
   for (const node of svgs[picture()].querySelectorAll(".opens:not(.marked)")) {
@@ -416,7 +418,7 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input")) return;
   const node = event.target.closest(".node");
   const level = data.tabs.indexOf(event.key);
-  if (node && (event.key === "Enter" || event.key === " ")) node.dispatchEvent(new MouseEvent("click", { bubbles: true }));
+  if (node && (event.key === "Enter" || event.key === " ")) press(node);
   else if (level > 0) go([level]);
   else if (event.key in keys) keys[event.key]();
   else return;
