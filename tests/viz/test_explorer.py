@@ -122,7 +122,7 @@ def test_what_cannot_be_opened_stays_closed(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_opening_ends_where_it_would_be_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tinygrad_seq.viz.build.MOST_OPENED", 100)
+    monkeypatch.setattr("tinygrad_seq.viz.build.MOST_OPENED", 1000)
     x = ts.tensor(np.ones((2, 20, 3), "float32"))
     out, _ = ts.nn.LSTM(3, 4, num_layers=3)(x)
     g = ts.graph(out)

@@ -29,7 +29,7 @@ PLUMBING = {
     "Reshape", "Transpose", "SwapAxes", "GetItem", "Split", "Stack", "Unstack", "BroadcastTo", "Same", "AsType",
     "ToDevice",
 }  # fmt: skip
-MOST_OPENED = 100_000  # operations that opening all may make; what comes after them stays closed
+MOST_OPENED = 100_000  # operations that the whole picture may have from definitions; what has more stays closed
 MOST = 400  # boxes that a picture has; more are folded
 HARDEST = 3000  # rows that all arrows run over together: about a second of Graphviz; 5000 are six
 WIDEST_SUM = 8  # terms that one + takes
@@ -202,8 +202,7 @@ class _Ops:
             op = place.op if type(place) is Slot else place
             if not isinstance(op, Op) or op in seen:
                 continue
-            if isinstance(op, FusedOp) and self._asked_for(op):
-                self._open(op)
+            if isinstance(op, FusedOp) and self._asked_for(op) and self._open(op):
                 waiting.append(place)
                 continue
             seen.add(op)
@@ -213,15 +212,16 @@ class _Ops:
 
     def _asked_for(self, op: FusedOp) -> bool:
         if self.everything:
-            return self.left > 0
+            return True
         found = [word for word in self.wanted if names.matches(op, [word])]
         self.used.update(found)
         if not found:
             self.closed.add(names.op_label(op))
         return bool(found)
 
-    def _open(self, op: FusedOp) -> None:
-        """Run the definition on zeros of the shapes that were noted: the arrays themselves may be freed by now."""
+    def _open(self, op: FusedOp) -> bool:
+        """Run the definition on zeros of the shapes that were noted: the arrays themselves may be freed by now. False
+        where it makes more operations than may be."""
         inputs: list[Any] = []
         constants = op.constants or [None] * len(op.sources)
         for source, constant, name in zip(op.sources, constants, _input_names(op), strict=True):
@@ -246,8 +246,12 @@ class _Ops:
         except Exception as error:
             raise ValueError(f"graph: {names.op_label(op)} cannot be opened: its definition raised: {error}") from error
         places = [_place(t) for t in (outputs if isinstance(outputs, tuple) else (outputs,))]
-        self.opened[op] = _Opened(op, places, first, next_number())
-        self.left -= abs(self.opened[op].last - first)
+        last = next_number()
+        if first - last > self.left:
+            return False
+        self.left -= first - last
+        self.opened[op] = _Opened(op, places, first, last)
+        return True
 
     def _key(self, op: Op, keys: dict[Op, tuple[int, ...]]) -> tuple[int, ...]:
         """Sorts by the order of the computation; what a definition did comes where its operation stood."""
