@@ -215,7 +215,7 @@ nodes.forEach((drawn, k) => drawn.forEach((node, b) => {
     node.setAttribute("aria-description", "opens");
   }
   node.addEventListener("focus", () => { choose(b); reveal(node); });
-  node.addEventListener("click", () => { if (!dragged) press(node); });
+  node.addEventListener("click", () => { if (!dragged) press(node); }); // browsers differ in where a drag's click goes
 }));
 
 function press(node) {
