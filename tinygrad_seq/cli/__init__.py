@@ -88,7 +88,7 @@ def graph(
         bool, typer.Option("--grad", help="Show how large the gradient of a loss is at every arrow.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The file: .svg, .png, .pdf, .dot, .json or .txt.")
+        Path | None, typer.Option("--out", "-o", help="The file: .svg, .png, .pdf, .dot, .json, .txt or .html.")
     ] = None,
 ) -> None:
     """Draw a model of ours, or what a function of your own computes; text on the terminal without -o.
@@ -106,6 +106,8 @@ def graph(
     tinygrad-seq graph tagger --time -o grid.svg
 
     tinygrad-seq graph language-model --time --grad -o gradients.svg
+
+    tinygrad-seq graph bert -o bert.html
 
     tinygrad-seq graph my_module:my_loss -o loss.png
     """

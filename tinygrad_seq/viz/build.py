@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import builtins
 import inspect
+import math
 import re
 import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -30,9 +33,11 @@ PLUMBING = {
     "Reshape", "Transpose", "SwapAxes", "GetItem", "Split", "Stack", "Unstack", "BroadcastTo", "Same", "AsType",
     "ToDevice",
 }  # fmt: skip
+MOST_OPENED = 100_000  # operations that the whole picture may have from definitions; what has more stays closed
 MOST = 400  # boxes that a picture has; more are folded
 HARDEST = 3000  # rows that all arrows run over together: about a second of Graphviz; 5000 are six
 WIDEST_SUM = 8  # terms that one + takes
+_Called = tuple[dict[Any, str], dict[int, str], list[tuple[str, Module]]]  # what names.from_variables finds
 
 
 def graph(
@@ -122,18 +127,49 @@ def build(
     if grad:
         _check_loss(outputs)
     found = _Ops(outputs, open, grad, bool(time))
-    picture = _Picture(found, variables, equations, Gradients(found, outputs[0]) if grad else None)
+    called = names.from_variables({name: x for name, x in variables.items() if name not in ("In", "Out")})
+    picture = _Picture(found, called, equations, Gradients(found, outputs[0]) if grad else None)
     heading = "" if title is None else names.clean(title, 2 * names.LONGEST)
     if time:
         from .grid import ROLLED, grid  # which is built on this file
 
         if time not in (True, ROLLED):
             raise ValueError(f'graph: time is True, False or "{ROLLED}", got {time!r}')
-        return fold_to(grid(found, picture, heading, time == ROLLED), MOST)
-    drawn = fold_steps(join_steps(picture.draw(heading)))
-    drawn = drawn if repeats else fold_repeats(drawn)
-    drawn = drawn if depth is None else fold_depth(drawn, depth)
-    return fold_to_fit(drawn, MOST, HARDEST)
+        drawn = fold_to(grid(found, picture, heading, time == ROLLED), MOST)
+    else:
+        drawn = fold_steps(join_steps(picture.draw(heading)))
+        drawn = drawn if repeats else fold_repeats(drawn)
+        drawn = drawn if depth is None else fold_depth(drawn, depth)
+        drawn = fold_to_fit(drawn, MOST, HARDEST)
+    return replace(drawn, whole=partial(_whole, outputs, open, equations, grad, _kept(called, found), heading))
+
+
+def _whole(outputs: list[Tensor], open: Any, equations: bool, grad: bool, called: _Called, heading: str) -> Graph:
+    """The picture with every fused operation opened and nothing folded."""
+    try:
+        found = _Ops(outputs, builtins.all, grad, False, MOST_OPENED)
+        gradients = Gradients(found, outputs[0]) if grad else None
+    except ValueError:  # a definition that cannot be opened
+        found = _Ops(outputs, open, grad, False)
+        gradients = Gradients(found, outputs[0]) if grad else None
+    except RuntimeError:  # backward has freed since what the operations kept
+        return _whole(outputs, open, equations, False, called, heading)
+    return join_steps(_Picture(found, called, equations, gradients).draw(heading))
+
+
+def _kept(called: _Called, found: _Ops) -> _Called:
+    """The names of what is in the graph: a picture holds on to its own computation, and to no other one."""
+    places, arrays, modules = called
+    there: set[Any] = {*found.outputs, *found.ops}
+    for op in found.ops:
+        there.update(place for place in op.sources if place is not None)
+        there.update(x for x in op.constants or () if isinstance(x, Constant))
+    held = {id(x) for op in found.ops for _, x in _hidden(op)}
+    return (
+        {place: name for place, name in places.items() if place in there},
+        {key: name for key, name in arrays.items() if key in held},
+        modules,
+    )
 
 
 def _tensors(value: Any) -> list[Tensor]:
@@ -183,7 +219,8 @@ class _Opened(NamedTuple):
 class _Ops:
     """All operations that lead to the outputs, in the order of the computation."""
 
-    def __init__(self, outputs: list[Tensor], open: Any, grad: bool, time: bool) -> None:
+    def __init__(self, outputs: list[Tensor], open: Any, grad: bool, time: bool, most: float = math.inf) -> None:
+        self.left = most  # operations that definitions may still make
         self.grad, self.unrolled = grad, grad and time  # gradients at each step are those of an opened recurrence
         self.everything = open is builtins.all or open is True
         self.wanted = () if self.everything else _words(open)
@@ -241,8 +278,7 @@ class _Ops:
                     "graph: grad=True differentiates the loss again, and backward has freed what the operations kept: "
                     "draw before backward, or call backward(retain_graph=True)"
                 )
-            if isinstance(op, FusedOp) and self._asked_for(op):
-                self._open(op)
+            if isinstance(op, FusedOp) and self._asked_for(op) and self._open(op):
                 waiting.append(place)
                 continue
             seen.add(op)
@@ -275,9 +311,9 @@ class _Ops:
         self.closed.add(names.op_label(op))
         return False
 
-    def _open(self, op: FusedOp) -> None:
+    def _open(self, op: FusedOp) -> bool:
         """Run the definition on what the operation kept, where that is asked for; else on zeros of the shapes that were
-        noted, for the arrays themselves may be freed by now."""
+        noted, for the arrays themselves may be freed by now. False where it makes more operations than may be."""
         inputs: list[Any] = []
         constants = op.constants or [None] * len(op.sources)
         arrays = op.kept[0] if self.grad else [None] * len(op.sources)
@@ -304,7 +340,12 @@ class _Ops:
         except Exception as error:
             raise ValueError(f"graph: {names.op_label(op)} cannot be opened: its definition raised: {error}") from error
         places = [_place(t) for t in (outputs if isinstance(outputs, tuple) else (outputs,))]
-        self.opened[op] = _Opened(op, places, first, next_number())
+        last = next_number()
+        if first - last > self.left:
+            return False
+        self.left -= first - last
+        self.opened[op] = _Opened(op, places, first, last)
+        return True
 
     def _key(self, op: Op, keys: dict[Op, tuple[int, ...]]) -> tuple[int, ...]:
         """Sorts by the order of the computation; what a definition did comes where its operation stood."""
@@ -380,12 +421,10 @@ class _Origin(NamedTuple):
 
 class _Picture:
     def __init__(
-        self, found: _Ops, variables: Mapping[str, Any], equations: bool = False, gradients: Gradients | None = None
+        self, found: _Ops, called: _Called, equations: bool = False, gradients: Gradients | None = None
     ) -> None:
         self.found, self.equations, self.gradients = found, equations, gradients
-        places, self.arrays, modules = names.from_variables(
-            {name: x for name, x in variables.items() if name not in ("In", "Out")}
-        )
+        places, self.arrays, modules = called
         self.variables: dict[Any, str] = {}
         for place, name in places.items():
             self.variables.setdefault(found.resolve(place), name)

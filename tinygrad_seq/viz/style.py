@@ -56,6 +56,7 @@ STYLES = {
     "op": Style("#FFFFFF", "#33658A", "box", "rounded,filled"),
     "fused": Style("#D6E8F7", "#0B4F80", "box", "rounded,filled", True),
     "fold": Style("#F7F7F7", "#777777", "box", "rounded,filled,dashed"),
+    "outside": Style("#FFFFFF", "#777777", "ellipse", "filled,dashed"),
     "output": Style("#D3EFE3", "#006B4C"),
 }
 # In a picture of two graphs; - is dashed and + is heavy, for those who print it.

@@ -7,13 +7,13 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-FORMATS = ("svg", "png", "pdf", "dot", "json", "txt")
-KINDS = ("parameter", "input", "op", "fused", "fold")
+FORMATS = ("svg", "png", "pdf", "dot", "json", "txt", "html")
+KINDS = ("parameter", "input", "op", "fused", "fold", "outside")  # outside: what a part's own picture is joined to
 MOST_NUMBERS = 12  # of an array, in a Summary
 
 
@@ -106,6 +106,9 @@ class Graph:
     edges: tuple[Edge, ...]
     parts: tuple[Part, ...]
     sides: tuple[str, ...] = ()  # what the two graphs are called, in a picture of both: `graph_diff`
+    # Makes the same picture with every fused operation opened and nothing folded: the page (.html) opens boxes with it.
+    # It holds on to the computation; JSON and pickle leave it out.
+    whole: Callable[[], Graph] | None = field(default=None, compare=False, repr=False)
 
     @property
     def legend(self) -> dict[str, str]:
@@ -153,7 +156,12 @@ class Graph:
 
     def json(self) -> str:
         """The value as JSON text: an object with the fields of Graph, Node, Edge and Part, as they are named here."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=1)
+        found = asdict(replace(self, whole=None))
+        del found["whole"]
+        return json.dumps(found, ensure_ascii=False, indent=1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"whole": None}
 
     @staticmethod
     def from_json(text: str) -> Graph:
@@ -175,7 +183,10 @@ class Graph:
             raise ValueError(f"from_json: expected what Graph.json wrote: {error}") from error
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture to a file, in the format that its suffix names: svg, png, pdf, dot, json or txt.
+        """Write the picture to a file, in the format that its suffix names: svg, png, pdf, dot, json, txt or html.
+
+        An .html is a page for a browser, one file that needs no network: boxes open into their own pictures, everything
+        can be searched, and a stepper walks the gradient back.
 
         Args:
             path: the file; an existing one is replaced, and stays whole where drawing fails.
@@ -200,6 +211,10 @@ class Graph:
             from .draw import paint
 
             return paint(self, suffix)
+        if suffix == "html":
+            from .explorer import explorer
+
+            return explorer(self).encode("utf-8", "replace")
         text = {"svg": self.svg, "dot": lambda: self.dot, "json": self.json, "txt": self.text}[suffix]()
         return text.encode("utf-8", "replace")
 
