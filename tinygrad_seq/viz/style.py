@@ -128,13 +128,13 @@ def wrapped(label: str) -> list[str]:
     """A label on lines of about equal width, broken before +, −, ⊙ and /, where it is an equation that is wide."""
     wide = text_width(label, SIZES.label)
     most = 1.1 * wide / math.ceil(wide / WIDEST)
-    found = [""]
+    found: list[str] = []
     for piece in re.split(r" (?=[+−⊙/-] )", label):
-        longer = f"{found[-1]} {piece}".strip()
-        if found[-1] and text_width(longer, SIZES.label) > most:
+        longer = f"{found[-1]} {piece}" if found else piece
+        if found and text_width(longer, SIZES.label) > most:
             found.append(piece)
         else:
-            found[-1] = longer
+            found[-1:] = [longer]
     return found
 
 
