@@ -133,6 +133,16 @@ def test_gradients_of_every_model(name: str) -> None:
     assert draw(name, grad=True) == g  # the same weights
 
 
+def test_levels_and_equations_on_the_command_line() -> None:
+    whole, closed = run("bert"), run("bert", "--depth", "1")
+    assert closed.exit_code == 0 and len(closed.stdout.splitlines()) < len(whole.stdout.splitlines()) / 2
+    assert "encoder: TransformerEncoder" in closed.stdout and "self_attn" not in closed.stdout
+    equations = run("language-model", "--open", "lstm", "--equations")
+    assert "σ(W_f x_t + U_f h_{t-1} + b_f)" in equations.stdout
+    result = run("tagger", "--time", "--depth", "2")
+    assert result.exit_code == 1 and "depth" in result.stderr
+
+
 def test_gradients_on_the_command_line(folder: Path) -> None:
     result = run("language-model", "--grad", "--time")
     assert result.exit_code == 0 and "‖∂L/∂·‖" in result.stdout

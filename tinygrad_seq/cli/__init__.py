@@ -81,6 +81,11 @@ def graph(
     open: Annotated[
         list[str] | None, typer.Option(help="A fused operation to draw as its equations, or all; may be repeated.")
     ] = None,
+    depth: Annotated[
+        int | None, typer.Option(min=1, help="How many frames are drawn around each other; deeper ones are boxes.")
+    ] = None,
+    repeats: Annotated[bool, typer.Option("--repeats", help="Draw each of the equal blocks in a row.")] = False,
+    equations: Annotated[bool, typer.Option("--equations", help="Write whole equations into the boxes.")] = False,
     time: Annotated[
         bool, typer.Option("--time", help="Draw time as a grid, one box for each step of a layer.")
     ] = False,
@@ -103,6 +108,8 @@ def graph(
 
     tinygrad-seq graph language-model --open lstm -o opened.svg
 
+    tinygrad-seq graph bert --depth 1
+
     tinygrad-seq graph tagger --time -o grid.svg
 
     tinygrad-seq graph language-model --time --grad -o gradients.svg
@@ -115,7 +122,7 @@ def graph(
     def run() -> None:
         from .graph import draw
 
-        picture = draw(model, open or [], time, grad)
+        picture = draw(model, open or [], depth=depth, repeats=repeats, equations=equations, time=time, grad=grad)
         typer.echo(picture.text() if out is None else picture.save(out))
 
     _say_errors(run)

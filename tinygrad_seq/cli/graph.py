@@ -120,18 +120,18 @@ NOT_DRAWN = {
 }
 
 
-def draw(name: str, open: Sequence[str] = (), time: bool = False, grad: bool = False) -> Graph:
+def draw(name: str, open: Sequence[str] = (), *, grad: bool = False, **options: Any) -> Graph:
     """The picture of a model by its name, or of what a function returns, by `module:function`.
 
     Args:
         name: one of MODELS, in any spelling (`language-model`), or `module:function`: a function without arguments that
             returns a tensor or a list of them. Boxes are named by the variables of that function.
         open: the fused operations to draw as their equations; "all" opens every one.
-        time: draw time as a grid, from left to right.
         grad: show the size of the gradients: of what the function returns, a loss of one element, or of a model's loss,
             the cross entropy of what it says with class 0 everywhere.
+        options: depth, repeats, equations and time, as `ts.graph` has them.
     Raises:
-        ValueError: for a name that is not known, an operation that is not there, `time` where nothing is recurrent, or
+        ValueError: for a name that is not known, an operation that is not there, options that do not go together, or
             `grad` where a function returns no loss.
         TypeError: where the function needs arguments or returns something else.
         RuntimeError: where the function itself raises.
@@ -157,7 +157,7 @@ def draw(name: str, open: Sequence[str] = (), time: bool = False, grad: bool = F
         value = variables["loss"] = _loss(value)
     opened = builtins.all if "all" in open else tuple(open)
     try:
-        return build(value, variables, open=opened, time=time, grad=grad, title=title)
+        return build(value, variables, open=opened, grad=grad, title=title, **options)
     except (ValueError, TypeError, RuntimeError) as error:
         raise type(error)(f"{name}: {error}") from error
 
