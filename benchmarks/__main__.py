@@ -17,7 +17,7 @@ from .table import OURS, ROWS
 FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER / "results"  # what the docs cite
 OUT = FOLDER.parent / "out" / "benchmarks"
-OTHER = ("scaling", "memory", "import")  # what is measured beside the rows
+OTHER = ("scaling", "memory", "pictures", "import")  # what is measured beside the rows
 QUICK = ("lstm-256", "gru", "gpt", "seq2seq", "write-lstm-1", "overhead")  # under --quick, where nothing is named
 PEERS = tuple(name for name in KINDS if name not in OURS)
 
@@ -134,6 +134,10 @@ def run(options: argparse.Namespace, say: Any) -> dict[str, Any]:
             from .memory import WAYS, measure_ways
 
             results["memory"] = measure_ways(WAYS, say)
+        elif name == "pictures":
+            from .pictures import SUBJECTS, measure_pictures
+
+            results["pictures"] = measure_pictures(SUBJECTS, min(settings.rounds, 3), say)
         else:
             from .import_time import measure_imports
 

@@ -55,6 +55,8 @@ def tables(results: Results) -> list[Table]:
         made.append(_scaling(results["scaling"]))
     if results.get("memory"):
         made.append(_growth(results["memory"]))
+    if results.get("pictures"):
+        made.append(_pictures(results["pictures"]))
     if results.get("imports"):
         made.append(_imports(results["imports"]))
     made.append(_absent(results))
@@ -155,6 +157,18 @@ def _growth(memory: Mapping[str, Any]) -> Table:
         points = ", ".join(f"{T:,}: {_digits(MB)}" for T, MB in zip(way["lengths"], way["MB"], strict=True))
         lines.append([way["about"], points, _exponent(way["exponent"])])
     return Table("Memory, MB, by the length T; k in memory ∝ Tᵏ", ["what", "MB", "k"], lines)
+
+
+def _pictures(pictures: Mapping[str, Any]) -> Table:
+    lines = []
+    for found in pictures.values():
+        columns = [found[key] for key in ("sizes", "boxes", "shown", "dot", "svg", "page", "MB")]
+        for size, boxes, shown, dot, svg, page, MB in zip(*columns, strict=True):
+            times = (_digits(1e3 * seconds) for seconds in (dot, svg, page))
+            lines.append([found["about"], f"{size:,}", f"{boxes:,}", f"{shown:,}", *times, f"{MB:.2f}"])
+        lines.append([found["about"], "k", "", "", _exponent(found["exponent"]), "", "", ""])
+    title = "Pictures: ms to DOT, SVG and page, page in MB; k in time to DOT ∝ boxesᵏ"
+    return Table(title, ["what", "size", "boxes", "shown", "DOT", "SVG", "page", "MB"], lines)
 
 
 def _exponent(k: float | None) -> str:

@@ -17,7 +17,19 @@ import pytest
 
 import tinygrad_seq as ts
 from benchmarks import __main__ as command
-from benchmarks import contender, import_time, machine, memory, report, rows, scaling, side_by_side, steps, table
+from benchmarks import (
+    contender,
+    import_time,
+    machine,
+    memory,
+    pictures,
+    report,
+    rows,
+    scaling,
+    side_by_side,
+    steps,
+    table,
+)
 from benchmarks.contender import KINDS, Contender, Failed, Kind, missing
 from benchmarks.side_by_side import Row, Settings, difference, measure
 from house import ROOT
@@ -288,11 +300,13 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(command, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(scaling, "SERIES", {"T": scaling.Series("LSTM", "lstm-256", "T", (2, 3))})
     monkeypatch.setattr(memory, "WAYS", {name: way._replace(lengths=(8, 16)) for name, way in memory.WAYS.items()})
+    some = {name: pictures.SUBJECTS[name]._replace(sizes=(2, 4)) for name in ("opened", "grid", "loop")}
+    monkeypatch.setattr(pictures, "SUBJECTS", some)
     return tmp_path
 
 
 def test_everything_by_the_command(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names = ["lstm-128", "write-gpt-1", "overhead", "scaling", "memory", "import"]
+    names = ["lstm-128", "write-gpt-1", "overhead", "scaling", "memory", "pictures", "import"]
     arguments = ["--peers", "none", "--rounds", "1", "--seconds", "0.001", "--threads", "1"]
     assert command.main([*names, *arguments]) == 0
     results = json.loads((small / "out/results.json").read_text(encoding="utf-8"))
@@ -300,10 +314,19 @@ def test_everything_by_the_command(small: Path, capsys: pytest.CaptureFixture[st
     assert results["rows"]["write-gpt-1"]["contenders"]["numpy"]["seconds"]["median"] > 0
     assert results["scaling"]["T"]["contenders"]["numpy"]["values"] == [2, 3]
     assert set(results["memory"]) == {"bptt", "truncated", "attention", "definition"}
+    assert results["pictures"]["opened"]["boxes"][1] > results["pictures"]["opened"]["boxes"][0] > 10
+    assert all(min(found["dot"] + found["svg"] + found["MB"]) > 0 for found in results["pictures"].values())
     assert results["imports"]["tinygrad_seq"]["median"] > 0
     assert results["machine"]["numpy"] == np.__version__ and results["machine"]["products"]
     text = (small / "out/results.md").read_text(encoding="utf-8")
-    for title in ("Machine", "Time", "Time of a step, ms, by size", "Memory, MB, by the length T", "Import, ms"):
+    for title in (
+        "Machine",
+        "Time",
+        "Time of a step, ms, by size",
+        "Memory, MB, by the length T",
+        "Pictures",
+        "Import, ms",
+    ):
         assert f"## {title}" in text
     assert "tokens/s" in text and "µs an op" in text
     assert (small / "out/growth.png").stat().st_size > 2000
