@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,10 @@ class Place:
     hooks: Any = None  # functions of the gradient; a list, if also empty, tells the engine to stop here
     keeps_grad = False
 
+    def maker(self) -> tuple[Any, int]:
+        """The op whose output stands here, if one made it, and which of its outputs."""
+        return None, 0
+
 
 class Leaf(Place):
     """The place of a tensor that no op made: here its gradient gathers."""
@@ -57,6 +62,21 @@ class Constant:
 
     def __init__(self, shape: tuple[int, ...], dtype: Any, name: str | None = None) -> None:
         self.shape, self.dtype, self.name = shape, dtype, name
+
+
+class Cut(Constant):
+    """A tensor that was detached. It remembers where it was cut off, and keeps none of that graph alive."""
+
+    __slots__ = ("origins",)
+    origins: list[tuple[Any, int]]  # the ops whose outputs it holds, by weak references, and which output of each
+
+
+class Piece(Constant):
+    """One time step of a sequence without gradient."""
+
+    __slots__ = ("whole", "t")
+    whole: Constant
+    t: int
 
 
 class Tensor:
@@ -174,6 +194,9 @@ class Tensor:
     def detach(self) -> Tensor:
         """The same array, as a constant: no gradient flows through it."""
         out = Tensor(self.data)
+        origins = self.constant.origins if isinstance(self.constant, Cut) else _origins(self.place)
+        if origins:
+            out.constant = cut_from(origins, self.data)
         if self.name is not None:
             out.name = self.name
         return out
@@ -307,6 +330,40 @@ class Parameter(Tensor):
     def __init__(self, data: Any) -> None:
         array = tensor(data).data
         super().__init__(array, leaf(array))
+
+
+def cut_from(origins: list[tuple[Any, int]], data: Array) -> Cut:
+    """The mark of a tensor that holds what those ops gave."""
+    mark = Cut(data.shape, data.dtype)
+    mark.origins = origins
+    return mark
+
+
+def note_piece(part: Any, whole: Any, t: int) -> None:
+    """Note which time step of a sequence a tensor is, where neither has a gradient."""
+    if isinstance(whole, Tensor) and whole.place is None:
+        mark = part.constant = Piece(part.data.shape, part.data.dtype)
+        mark.whole, mark.t = whole.as_constant(), t % whole.shape[1]
+
+
+def _origins(place: Any) -> list[tuple[Any, int]]:
+    """The ops that computed what stands at a place: those that only put it together may not live on without it."""
+    found: list[tuple[Any, int]] = []
+    seen: set[Any] = {None}
+    waiting = [place]
+    while waiting:
+        here = waiting.pop()
+        if here in seen:
+            continue
+        seen.add(here)
+        op, index = here.maker()
+        if op is None:
+            continue
+        if op.moves or op.views:
+            waiting += reversed(op.sources)
+        else:
+            found.append((weakref.ref(op), index))
+    return found
 
 
 def leaf(data: Array) -> Leaf:

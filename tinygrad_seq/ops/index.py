@@ -7,6 +7,7 @@ import numpy as np
 from ..backend import backend_of
 from ..backend.base import is_basic
 from ..core import Op, Tensor, value
+from ..core.tensor import note_piece
 from .shape import axes_of, reshape
 
 
@@ -80,7 +81,10 @@ def getitem(x: Any, index: Any) -> Any:
     index = _index(x, index)
     if not is_basic(index):
         _check_places(x, index)
-    return GetItem(index)(x)
+    out = GetItem(index)(x)
+    if isinstance(index, tuple) and len(index) == 2 and type(index[1]) is int and index[0] == slice(None):
+        note_piece(out, x, index[1])
+    return out
 
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:

@@ -8,6 +8,8 @@ from . import names
 from .style import EDGE, FONT, SIZES, STYLES, edge_look, is_round, lines, look, node_size, part_look
 from .value import Edge, Graph, Node, outline
 
+CUT = "//"  # two short strokes
+
 
 def dot(graph: Graph, drawing: bool = True) -> str:
     """The DOT text of a picture: to be drawn by Graphviz, or to be laid out and drawn by us."""
@@ -76,6 +78,7 @@ def tooltip(node: Node) -> str:
 
 def _heading(graph: Graph) -> str:
     legend = [f"{side} {words}" for side, words in graph.legend.items()]
+    legend += [f"{CUT if mark == 'cut' else mark}: {words}" for mark, words in graph.marks.items()]
     text = "\n".join(line for line in (graph.title, graph.note, *legend) if line)
     return f", label={quoted(text)}, tooltip={quoted(text)}" if text else ""
 
@@ -113,7 +116,7 @@ def _grid_edges(graph: Graph, drawing: bool) -> list[str]:
     for edge, turned in zip(graph.edges, is_turned(graph), strict=True):
         tail, head = (edge.target, edge.source) if turned else (edge.source, edge.target)
         drawn.add((tail, head))
-        more = [f"label={quoted(edge.label if drawing else f' {edge.label} ')}"] if edge.label else []
+        more = _line(edge, drawing)
         more += ["dir=back"] if turned else []
         more += ["tailport=e", "headport=e"] if tail == head else []  # beside the box, for arrows go up from it
         if rows[tail] == rows[head]:  # others give way to what stands between
@@ -138,11 +141,27 @@ def _node(node: Node) -> str:
     )
 
 
-def _edge(edge: Edge, drawing: bool) -> str:
+def _line(edge: Edge, drawing: bool) -> list[str]:
+    """What is written and drawn along an arrow."""
+    label = f"{edge.label} {CUT}".strip() if edge.cut and drawing else edge.label
     # We draw labels on white, and a little away from the line.
-    more = [f"label={quoted(edge.label if drawing else f' {edge.label} ')}"] if edge.label else []
+    more = [f"label={quoted(label if drawing else f' {label} ')}"] if label else []
     line = edge_look(edge)
-    more += [f'color="{line.line}"'] if edge.side in ("-", "+") else []
-    more += ["style=dashed"] if line.dashed else []
-    more += ["penwidth=2"] if line.heavy else []
+    more += [f'color="{line.color}"'] if edge.side in ("-", "+") or edge.weight is not None else []
+    more += [f"style={line.dash}"] if line.dash else []
+    more += ["penwidth=2"] if edge.side == "+" else []
+    if edge.weight is not None:
+        more += [f"penwidth={line.width:g}", f"tooltip={quoted(edge_tooltip(edge))}"]
+    return more
+
+
+def edge_tooltip(edge: Edge) -> str:
+    """What is known of an arrow besides its label; empty where it is nothing."""
+    if edge.weight is not None:
+        return f"α = {edge.weight:.3g}"
+    return "cut: no gradient comes back" if edge.cut else ""
+
+
+def _edge(edge: Edge, drawing: bool) -> str:
+    more = _line(edge, drawing)
     return f"{edge.source} -> {edge.target}" + (f" [{', '.join(more)}]" if more else "")

@@ -10,13 +10,14 @@ import warnings
 from typing import Any, NamedTuple
 
 from . import render
-from .dot import dot, tooltip
+from .dot import dot, edge_tooltip, tooltip
 from .layout import Box, Curve, Point, layout
-from .style import EDGE, SIDES, SIZES, STYLES, Look, edge_look, is_round, lines, look, node_size, part_look, text_width
-from .value import Graph, Node
+from .style import EDGE, SIDES, SIZES, STYLES, Line, edge_look, is_round, lines, look, node_size, part_look, text_width
+from .value import Edge, Graph, Node
 
 MARGIN = 8.0
 SWATCH = 26.0  # the width of a box in the legend
+ARROWS = 110.0  # and of the arrows in it
 FAMILY = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₊₋", "0123456789aehijklmnoprstuvx+−", strict=True))
 MARKS = re.compile(
@@ -113,7 +114,19 @@ def scene(graph: Graph) -> Scene:
     heading = [(graph.title, SIZES.title, "#1A1A1A")] if graph.title else []
     heading += [(graph.note, SIZES.edge, "#555555")] if graph.note else []
     legend_width = max((text_width(text, SIZES.label) for text in graph.legend.values()), default=0.0) + SWATCH + 8
-    wide = max([place.width, legend_width, *(text_width(text, size) for text, size, _ in heading)]) + 2 * MARGIN
+    marks = {mark: f"{mark}: {words}" for mark, words in graph.marks.items()}
+    marks_width = max((text_width(text, SIZES.label * 0.85) for text in marks.values()), default=0.0) + ARROWS + 8
+    wide = (
+        max(
+            [
+                place.width,
+                legend_width,
+                marks_width if marks else 0,
+                *(text_width(text, size) for text, size, _ in heading),
+            ]
+        )
+        + 2 * MARGIN
+    )
     groups: list[Group] = []
     y = MARGIN
     words: list[Shape | Words] = []
@@ -125,6 +138,11 @@ def scene(graph: Graph) -> Scene:
         left = (wide - legend_width) / 2
         words.append(_swatch(Box(left + SWATCH / 2, y - 7, SWATCH, 12), side))
         words.append(Words(left + SWATCH + 8, y - 3, text, SIZES.label * 0.85, SIDES[side].line, "start"))
+    for mark, text in marks.items():
+        y += SIZES.label * 1.5
+        left = (wide - marks_width) / 2
+        words += _mark(mark, left, y - 7)
+        words.append(Words(left + ARROWS + 8, y - 3, text, SIZES.label * 0.85, EDGE.text, "start"))
     if words:
         groups.append(Group("heading", "heading", "", words))
         y += 6
@@ -151,7 +169,8 @@ def scene(graph: Graph) -> Scene:
         for curve in curves:
             whole = Curve([moved(p) for p in curve.points], curve.head and moved(curve.head))
             items += _arrow(whole, edge_look(edge))
-        groups.append(Group("edge", f"e{k}", "", items))
+            items += _strokes(whole) if edge.cut else []
+        groups.append(Group("edge", f"e{k}", edge_tooltip(edge), items))
     for node in graph.nodes:
         groups.append(Group("node", node.id, tooltip(node), _box(node, moved_box(place.nodes[node.id]))))
     for edge, (_, at) in zip(graph.edges, place.edges, strict=True):
@@ -220,19 +239,57 @@ def _swatch(box: Box, side: str) -> Shape:
     return _rectangle(box, 3, fill, line, 2.4 if heavy else 1.2, dashed)
 
 
-def _arrow(curve: Curve, style: Look) -> list[Shape | Words]:
+def _mark(mark: str, left: float, y: float) -> list[Shape | Words]:
+    """The arrows that a line of the legend explains."""
+    looks = [Edge("", "", cut=True)] if mark == "cut" else [Edge("", "", weight=alpha) for alpha in (0.0, 0.5, 1.0)]
+    wide = ARROWS / len(looks)
+    items: list[Shape | Words] = []
+    for k, edge in enumerate(looks):
+        x = left + k * wide
+        end = x + wide - 14
+        curve = Curve([(x + (end - x) * n / 3, y) for n in range(4)], (end + 6, y))
+        items += _arrow(curve, edge_look(edge)) + (_strokes(curve) if edge.cut else [])
+    return items
+
+
+def _strokes(curve: Curve) -> list[Shape | Words]:
+    """Two short strokes across an arrow, behind its label."""
+    pieces = (len(curve.points) - 1) // 3
+    k, t = divmod(0.75 * pieces, 1)
+    p = curve.points[3 * int(k) :][:4]
+    x, y = (_bezier([point[axis] for point in p], t) for axis in (0, 1))
+    nearly = _bezier([point[0] for point in p], t + 0.01), _bezier([point[1] for point in p], t + 0.01)
+    dx, dy = nearly[0] - x, nearly[1] - y
+    length = math.hypot(dx, dy) or 1.0
+    dx, dy = dx / length, dy / length
+    items: list[Shape | Words] = []
+    for at in (-2.0, 2.0):  # slanted, as in //
+        px, py = x + at * dx, y + at * dy
+        ends = [(px + side * (2 * dx - 6 * dy), py + side * (2 * dy + 6 * dx)) for side in (-1, 1)]
+        items.append(Shape([("M", ends[:1]), ("L", ends[1:])], "none", EDGE.line, 1.5))
+    return items
+
+
+def _bezier(p: list[float], t: float) -> float:
+    """Where a Bézier curve is at t, on one axis."""
+    s = 1 - t
+    return s**3 * p[0] + 3 * s * s * t * p[1] + 3 * s * t * t * p[2] + t**3 * p[3]
+
+
+def _arrow(curve: Curve, style: Line) -> list[Shape | Words]:
     points = curve.points
     path = [("M", points[:1])] + [("C", points[k : k + 3]) for k in range(1, len(points) - 2, 3)]
-    items: list[Shape | Words] = [Shape(path, "none", style.line, 1.8 if style.heavy else 1.1, style.dashed)]
+    items: list[Shape | Words] = [Shape(path, "none", style.color, style.width, bool(style.dash))]
     if curve.head is not None:
         (x, y), (hx, hy) = points[-1], curve.head
         length = math.hypot(hx - x, hy - y) or 1.0
-        nx, ny = (y - hy) / length * 2.6, (hx - x) / length * 2.6
+        half = max(2.6, 1.2 * style.width + 0.8)
+        nx, ny = (y - hy) / length * half, (hx - x) / length * half
         items.append(
             Shape(
                 [("M", [(hx, hy)]), ("L", [(x + nx, y + ny)]), ("L", [(x - nx, y - ny)]), ("Z", [])],
-                style.line,
-                style.line,
+                style.color,
+                style.color,
                 0.6,
             )
         )

@@ -5,17 +5,24 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from heapq import heappop, heappush
 from itertools import pairwise, repeat
 from typing import Any, NamedTuple
 
-from ..core import FusedOp, Leaf, Op
+import numpy as np
+
+from ..backend import backend_of
+from ..core import FusedOp, Leaf, Op, Tensor
 from ..core.op import Slot
-from ..core.state import Scope, Step
-from ..core.tensor import Constant
+from ..core.state import Scope, Step, setting
+from ..core.tensor import Constant, Cut, Piece
+from ..nn import Module
 from ..nn.recurrent import _Cell
+from ..ops.attention import MultiHeadAttention, ScaledDotProductAttention
 from ..ops.elementwise import Elementwise
 from . import names
-from .build import PLUMBING, _hidden, _Ops, _Picture
+from .build import MOST, PLUMBING, _hidden, _Ops, _Picture
 from .value import Edge, Graph, Node, Part
 
 ENDS = 2  # steps that are drawn at each end of a long sequence
@@ -41,6 +48,11 @@ class _Row:
         self.outputs: set[int] = set()  # which of its boxes the picture was asked for
         self.symbol: Callable[[str], str] = str  # a symbol -> the same with the layer's number and its direction
         self.rolled = False  # one box for all steps
+        self.module: Any = None  # what runs it: a cell, or the layer of a fused sequence
+        self.called = ""  # what a person calls that
+        self.after: list[tuple[_Row, int]] = []  # the steps of other rows whose states it begins with
+        self.before = 0  # the steps of the same layer that were before it
+        self.goes_on = False  # with weights that are in the margin already
         self.column = self.level = self.depth = 0
 
     @property
@@ -68,6 +80,21 @@ class _Row:
         if not self.folded or t < ENDS:
             return t
         return ENDS if t < self.T - ENDS else t - self.folded + 1
+
+
+class _Layers(_Row):
+    """All rows of the layers in the middle of a deep stack, as one."""
+
+    def __init__(self, layers: int, rows: list[_Row]) -> None:
+        super().__init__("fold", rows[0].T)
+        self.rows = rows
+        self.name = f"… {layers:,} layers …"
+        first = next(row for row in rows if row.recurrent)
+        self.fields, self.reverse, self.rolled, self.before = first.fields, first.reverse, first.rolled, first.before
+        self.outputs = set().union(*(row.outputs for row in rows))
+        self.start = first.start
+        self.weights = {name: about for row in rows for name, about in row.weights.items()}
+        self.goes_on = all(row.goes_on for row in rows if row.weights)
 
 
 class _Rest:
@@ -104,9 +131,15 @@ class _Grid:
         self.given: dict[Any, _Row] = {}  # sequences that no row computes
         self.rest: dict[Op, None] = {}
         self.weights: set[Any] = set()  # what is computed from parameters alone
+        self.keys: set[Op] = set()  # sequences made for a score to read as a whole: its arrows begin before them
+        self.in_fold: dict[Any, _Layers] = {}  # rows of layers that are not drawn -> the one that stands for them
         self.boxes: dict[Op, _Rest] = {}  # the box of each operation in `rest`, when they are known
         self.memo: dict[Any, tuple[_From, ...]] = {}
         self.pairs: dict[tuple[_From, _From], dict[str, None]] = {}  # arrows and their labels
+        self.alpha: dict[tuple[_From, _From], float] = {}  # of arrows of attention
+        self.alphas: dict[Any, Any] = {}  # what was computed of them
+        self.zeros = set(map(id, found.opened))  # operations whose definitions ran on zeros
+        self.cut: set[tuple[_From, _From]] = set()  # arrows of detached states
         self.above: dict[_Row, dict[_Row, None]] = {}  # a row -> those that read it at the same step
 
     def draw(self, title: str) -> Graph:
@@ -125,6 +158,7 @@ class _Grid:
             self._connect_whole(op, row)
         self._connect_loops()
         self._connect_rest()
+        self._weigh_attention()
         for place in map(self.found.resolve, self.found.outputs):
             for source in self._origins(place):
                 if isinstance(source.what, _Row):
@@ -146,32 +180,31 @@ class _Grid:
     def _find_loops(self) -> None:
         """Steps of scans, and calls of one cell in a loop of one's own."""
         self.loops: dict[_Row, list[list[Op]]] = {}
-        runs: dict[Any, tuple[_Row | None, int]] = {}
+        runs: dict[int, tuple[_Row | None, int]] = {}  # the scope around the steps of a scan -> its row, its last step
         where: dict[int, tuple[_Row, int]] = {}  # a step's scope -> its row, and which step it is
-        read: dict[int, set[Any]] = {}  # a step's scope -> the ops that it reads
-        for op in self.found.ops:
-            if (scope := _step_scope(op.scope)) is not None:
-                read.setdefault(id(scope), set()).update(self._makers(op))
+        calls = self._calls_before()
         for op in self.found.ops:
             scope = _step_scope(op.scope)
             if scope is None:
                 continue
             if id(scope) not in where:
                 owner = scope.owner
-                key = (id(scope.parent), None if isinstance(owner, Step) else id(owner))
-                row, last = runs.get(key, (None, -1))
-                t = owner.t if isinstance(owner, Step) else last + 1
-                # Another run over time: of a cell, where it does not go on from its last call.
-                if row is None or (
-                    abs(t - last) != 1 if isinstance(owner, Step) else read[id(scope)].isdisjoint(self.loops[row][-1])
-                ):
+                if isinstance(owner, Step):
+                    row, last = runs.get(id(scope.parent), (None, -1))
+                    goes_on = abs(owner.t - last) == 1
+                else:
+                    row, last = where.get(calls[id(scope)], (None, -1))
+                    goes_on = row is not None and last == row.T - 1
+                if row is None or not goes_on:  # another run over time
                     row = self._row("op", 0)
+                    row.module = None if isinstance(owner, Step) else owner
                     row.op = "" if isinstance(owner, Step) else type(owner).__name__
                     self.rows.append(row)
                     self.loops[row] = []
-                row.reverse = row.T > 0 and t < last
+                if isinstance(owner, Step):
+                    row.reverse = row.T > 0 and owner.t < last
+                    runs[id(scope.parent)] = (row, owner.t)
                 row.T += 1
-                runs[key] = (row, t)
                 where[id(scope)] = (row, len(self.loops[row]))
                 self.loops[row].append([])
             row, k = where[id(scope)]
@@ -179,20 +212,51 @@ class _Grid:
             self.steps[op] = (row, k)
         self.read_whole = {self.found.resolve(s) for op in self.steps for s in op.sources if s is not None}
         for row, steps in self.loops.items():
+            if row.module is not None and row.T > 1:
+                first, second = map(self._reads_at, steps[:2])
+                row.reverse = any(second.get(what) == t - 1 for what, t in first.items())
             if row.reverse:
                 for k, ops in enumerate(steps):
                     self.steps |= {op: (row, row.T - 1 - k) for op in ops}
 
-    def _makers(self, op: Op) -> set[Any]:
-        """The ops that an op reads, through plumbing."""
-        found: set[Any] = set()
-        waiting = [s for s in op.sources if s is not None]
-        while waiting:
-            place = self.found.resolve(waiting.pop())
-            maker = place.op if type(place) is Slot else place
-            if isinstance(maker, Op) and maker not in found:
-                found.add(maker)
-                waiting += [s for s in maker.sources if s is not None] if type(maker).__name__ in PLUMBING else []
+    def _calls_before(self) -> dict[int, int]:
+        """For each call of a cell, by its scope, the call of the same cell from which its state comes; 0: none."""
+        latest: dict[int, dict[int, tuple[int, int]]] = {}  # an op, by number -> {cell: (when, its latest call)}
+        of: dict[int, dict[int, tuple[int, int]]] = {}  # the same for each call
+        found: dict[int, int] = {}
+        for op in self.found.ops:
+            scope = _step_scope(op.scope)
+            if scope is None or isinstance(scope.owner, Step):
+                here: dict[int, tuple[int, int]] = {}
+            elif id(scope) in of:
+                here = of[id(scope)]
+            else:
+                cell = id(scope.owner)
+                before = latest.get(scope.state, {}) if scope.state is not None else {}
+                found[id(scope)] = before[cell][1] if cell in before else 0
+                here = of[id(scope)] = before | {cell: (len(of), id(scope))}
+            for source in op.sources if scope is None else ():
+                maker = None if source is None else self.found.resolve(source)
+                came = latest.get(maker.number, {}) if isinstance(maker, Op | Slot) else {}
+                if here and came:
+                    came = {cell: max(here.get(cell, at), at) for cell, at in (here | came).items()}
+                here = came or here
+            latest[op.number] = here
+        return found
+
+    def _reads_at(self, step: list[Op]) -> dict[Any, int]:
+        """Which time step of each sequence a step reads."""
+        found: dict[Any, int] = {}
+        for op in step:
+            for constant in op.constants or ():
+                if isinstance(constant, Piece):
+                    found[constant.whole] = constant.t
+            for source in op.sources:
+                place: Any = None if source is None else self.found.resolve(source)
+                if type(place) is Slot and type(place.op).__name__ == "Unstack":
+                    found[self.found.resolve(place.op.sources[0])] = place.index
+                elif type(place).__name__ == "GetItem" and isinstance(t := _time_index(place), int):
+                    found[self.found.resolve(place.sources[0])] = t % place.sources[0].shape[1]
         return found
 
     def _classify(self, op: Op) -> None:
@@ -208,7 +272,7 @@ class _Grid:
             row = self._row("fused", op.outputs[0].shape[1])
             row.reverse = op.static["reverse"]
             row.fields = [name[:-2] for name in _parameters(op) if name.endswith("_0")]
-            row.name, row.op = row.fields[0], names.op_label(op)
+            row.name, row.op, row.module = row.fields[0], names.op_label(op), _module(op.scope)
             row.shape = (op.outputs[0].shape[0], *op.outputs[0].shape[2:])
             row.dtype = op.outputs[0].dtype
         elif both:
@@ -219,6 +283,9 @@ class _Grid:
             row = self._row("fused" if isinstance(op, FusedOp) else "op", T)
             row.name = self._name(op) or names.op_label(op)
             row.shape, row.dtype, row.op = (op.shape[0], *op.shape[2:]), op.dtype, names.op_label(op)
+        elif self._is_keys(op):
+            self.keys.add(op)
+            return
         else:
             self.rest[op] = None
             return
@@ -226,6 +293,8 @@ class _Grid:
         self.whole[op] = row
 
     def _passes(self, op: Any) -> bool:
+        if op in self.keys:
+            return True
         if type(op).__name__ not in PASSES or op in self.steps or op in self.whole:
             return False
         return type(op).__name__ != "GetItem" or not _rearranges_time(op)
@@ -251,9 +320,8 @@ class _Grid:
         """How many steps an operation has that treats each step of a row by itself."""
         kind = type(op).__name__
         known = isinstance(op, Elementwise) or kind in AT_EACH_STEP
-        # What each step of a decoder reads as a whole, such as the keys of a score, is no row: too many arrows.
-        known = known or (kind == "MatMul" and self._is_weight(op.sources[1]) and op not in self.read_whole)
-        if not known or op.shape is None or len(op.shape) < 3:
+        known = known or (kind == "MatMul" and self._is_weight(op.sources[1]))
+        if not known or op.shape is None or len(op.shape) < 3 or self._is_keys(op):
             return None
         if kind == "Embed":
             return op.shape[1]
@@ -263,6 +331,14 @@ class _Grid:
         origins = [origin for source in sources for origin in self._origins(source)]
         steps = {o.what.T if isinstance(o.what, _Row) and o.t == ALL else None for o in origins}
         return op.shape[1] if steps == {op.shape[1]} else None
+
+    def _is_keys(self, op: Op) -> bool:
+        """Whether an operation makes the keys W h of a score, which each step of a decoder reads as a whole."""
+        if type(op).__name__ not in ("MatMul", "Linear") or op not in self.read_whole or not op.sources[0]:
+            return False
+        return self._is_weight(op.sources[1]) and all(
+            isinstance(o.what, _Row) and o.t == ALL for o in self._origins(op.sources[0])
+        )
 
     # -- where a value comes from
 
@@ -322,10 +398,10 @@ class _Grid:
         parameters = _parameters(op) or [""] * len(op.sources)
         for name, source, constant in zip(parameters, op.sources, constants, strict=False):
             if name.endswith("_0"):
-                origins = self._origins(source) if source is not None else ()
+                origins = self._origins(source) if source is not None else self._before_cut(constant)
                 known = [o for o in origins if isinstance(o.what, _Row | _Rest)]
                 for origin in known:
-                    self._arrow(origin, _From(row, first), name[:-2])
+                    self._begin(row, first, origin, name[:-2], source is None)
                 if not known:
                     row.start.append(name[:-2])
             elif source is not None and self._is_weight(source) and not (row.recurrent and name == "x"):
@@ -341,6 +417,25 @@ class _Grid:
             row_ends = [_From(row, t) for t in range(len(row.places))]
             for here, there in pairwise(reversed(row_ends) if row.reverse else row_ends):
                 self.pairs.setdefault((here, there), {})[", ".join(row.fields)] = None
+
+    def _before_cut(self, constant: Any) -> list[_From]:
+        """Where a state was computed that was detached; nowhere, where the picture does not show that."""
+        found: list[_From] = []
+        constant = self.found.resolve(constant)  # an opened operation has it as an input
+        for reference, index in constant.origins if isinstance(constant, Cut) else ():
+            op = reference()
+            if op is not None:
+                place = self.found.resolve(op if op.outputs is None else Slot(op, index, op.outputs[index]))
+                found += [origin for origin in self._origins(place) if isinstance(origin.what, _Row | _Rest)]
+        return found
+
+    def _begin(self, row: _Row, first: int, origin: _From, label: str, cut: bool) -> None:
+        """An arrow from the state that a row begins with."""
+        self._arrow(origin, _From(row, first), label)
+        if cut:
+            self.cut.add((self._boxed(origin), self._boxed(_From(row, first))))
+        if isinstance(origin.what, _Row) and origin.t != ALL:
+            row.after.append((origin.what, origin.what.T - 1 if origin.t == LAST else origin.t))
 
     def _reads(self, row: _Row, origin: _From, T: int) -> None:
         """A row reads a sequence, each of its steps at the same step."""
@@ -363,8 +458,8 @@ class _Grid:
                 self._arrow(_From(place), _From(row))
         return self.given[place]
 
-    def _sequence(self, array: Any, name: str) -> _Row:
-        row = self._row("input", array.shape[1])
+    def _sequence(self, array: Any, name: str, T: int | None = None) -> _Row:
+        row = self._row("input", array.shape[1] if T is None else T)
         row.name, row.dtype = name, array.dtype
         row.shape = (array.shape[0], *array.shape[2:])
         self.rows.insert(0, row)
@@ -373,7 +468,8 @@ class _Grid:
     def _connect_loops(self) -> None:
         for row, steps in self.loops.items():
             order = range(row.T - 1, -1, -1) if row.reverse else range(row.T)
-            fresh = self._fresh_constants(steps)
+            fresh = self._fresh_constants(row, steps)
+            pieces = self._pieces(steps)
             carried: dict[str, None] = {}
             uses: dict[Any, int] = {}
             for k, ops in zip(order, steps, strict=True):
@@ -395,12 +491,20 @@ class _Grid:
                             uses[origin.what] = uses.get(origin.what, 0) + 1
                         else:
                             self._read_in_a_loop(row, k, origin)
+                for constant in [*outside, *dict.fromkeys(c for op in ops for c in op.constants or ())]:
+                    for origin in self._before_cut(constant):
+                        self._begin(row, k, origin, self._carried(constant), True)
                 last = ops[-1]
+            for whole, begin in pieces.items():
+                self._reads(row, _From(self._part(whole, begin, row.T)), row.T)
             order_of = {place: k for k, place in enumerate(self.picture.paths)}
             for place in sorted(uses, key=lambda place: order_of.get(place, len(order_of))):
                 if uses[place] > 1 or row.T == 1:
                     self._weight(row, "", place)
-            row.fields = sorted(carried, key=lambda symbol: (symbol != "h", symbol)) or ["h"]
+            if row.module is not None:
+                row.fields = list(row.module.State._fields)
+            else:
+                row.fields = sorted(carried, key=lambda symbol: (symbol != "h", symbol)) or ["h"]
             if row.fields == ["h"] and not carried:
                 for source, target in list(self.pairs):
                     if source.what is row and target.what is row:
@@ -437,13 +541,35 @@ class _Grid:
             self.above.setdefault(what, {})[row] = None
         self._arrow(_From(what, origin.t), _From(row, k))
 
-    @staticmethod
-    def _fresh_constants(steps: list[list[Op]]) -> list[Constant]:
-        """What each step reads that no other does and that has no gradient: x_t."""
-        if len(steps) < 2:
-            return []
-        first, second = ([c for op in ops for c in op.constants or () if _is_array(c)] for ops in steps[:2])
-        return [c for c in second if c not in first and c.dtype.kind != "b"]  # no mask of the lengths
+    def _pieces(self, steps: list[list[Op]]) -> dict[Constant, int]:
+        """The sequences without gradient of which each step reads one step, in order, and the first that is read."""
+        found: dict[Constant, int] = {}
+        reads = [self._reads_at(step) for step in steps]
+        for whole in {c.whole: None for op in steps[0] for c in op.constants or () if isinstance(c, Piece)}:
+            at = [read.get(whole, -1) for read in reads]
+            first = min(at)
+            if at in (span := list(range(first, first + len(at))), span[::-1]):
+                found[whole] = first
+        return found
+
+    def _part(self, whole: Constant, first: int, T: int) -> _Row:
+        """The row of those steps of a sequence that a loop reads."""
+        if (whole, first, T) not in self.given:
+            self.given[whole, first, T] = self._sequence(whole, self._name(whole) or "x", T)
+        return self.given[whole, first, T]
+
+    def _fresh_constants(self, row: _Row, steps: list[list[Op]]) -> list[Constant]:
+        """What each step reads that no other does, that has no gradient and is of no known sequence: x_t."""
+        first, second = ([c for op in ops for c in op.constants or () if _is_array(c)] for ops in [*steps, [], []][:2])
+        if row.T == 1:  # not the state before: what meets the cell's first weight, or what is read first
+            cell = row.module
+            second, first = first, []
+            if cell is not None:
+                meets = [op for op in steps[0] if any(cell.weight_ih.place in self._leaves(s) for s in op.sources if s)]
+                second = [c for op in meets for c in op.constants or () if _is_array(c)]
+            second = second[:1]
+        known = (Piece, Cut)
+        return [c for c in second if c not in first and c.dtype.kind != "b" and not isinstance(c, known)]  # no mask
 
     def _demote_sequences(self) -> None:
         """What is computed from leaves alone is no weight where it is read as a sequence."""
@@ -519,6 +645,54 @@ class _Grid:
                 if a != b:
                     self.pairs.setdefault((a, b), {})[label] = None
 
+    # -- attention
+
+    def _weigh_attention(self) -> None:
+        """Give the arrows from the steps of a row to a step that attends to them its weights α: the mean over the
+        batch, and over heads. An arrow from several steps has their sum, one to several steps their mean."""
+        if self.rolled:
+            return
+        carries: dict[Any, Any] = {o.outputs[0]: o.op for o in self.found.opened.values() if _is_softmax(o.op)}
+        found: dict[tuple[_Row, _From], list[Any]] = {}
+        for op, (row, k) in self.steps.items():
+            places = [s and self.found.resolve(s) for s in op.sources]
+            if self._gives_alpha(op):
+                carries[op] = op
+            made = [carries[p] for p in places if p in carries]
+            if isinstance(op, _FUSED_ATTENTION):
+                made = [op]
+            if not made:
+                continue
+            others = [p for p in places if p is not None and p not in carries]
+            if type(op).__name__ in PLUMBING or not others or type(op).__name__ == "Dropout":
+                carries.setdefault(op, made[0])
+            for origin in (origin for place in others for origin in self._origins(place)):
+                if isinstance(origin.what, _Row) and origin.t == ALL:
+                    alpha = self._mean_alpha(made[0])
+                    if alpha is not None and len(alpha) == origin.what.T:
+                        found.setdefault((origin.what, self._boxed(_From(row, k))), []).append(alpha)
+        for (row, target), alphas in found.items():
+            sums = np.zeros(len(row.places))
+            np.add.at(sums, [row.place(t) for t in range(row.T)], np.mean(alphas, 0))
+            for place, alpha in enumerate(sums):
+                self.alpha[_From(row, place), target] = float(min(alpha, 1.0))
+
+    def _gives_alpha(self, op: Op) -> bool:
+        """Whether an operation gives weights: a softmax, or what an equation calls α, where its values are true."""
+        if not _is_softmax(op) and (op.equation is None or op.equation.id != "attn.alpha"):
+            return False
+        scope = op.scope
+        while scope is not None and id(scope.owner) not in self.zeros:
+            scope = scope.parent
+        return scope is None
+
+    def _mean_alpha(self, op: Any) -> Any:
+        """(T,), from what an operation kept for backward; None where that is freed."""
+        if op not in self.alphas:
+            alpha = _alpha(op)
+            self.alphas[op] = None if alpha is None else alpha.reshape(-1, alpha.shape[-1]).mean(0, dtype=float)
+        return self.alphas[op]
+
     @staticmethod
     def _boxed(end: _From) -> _From:
         return _From(end.what, end.what.place(end.t)) if isinstance(end.what, _Row) else _From(end.what)
@@ -571,7 +745,7 @@ class _Grid:
             if not changed:
                 break
         blocks: dict[_Row, list[_Row]] = {}
-        for row in self.rows:
+        for row in sorted(self.rows, key=lambda row: row.kind == "input"):  # in the order of the computation
             blocks.setdefault(root(row), []).append(row)
         sources: dict[Any, list[Any]] = {}  # what a row, or a box beside the rows, reads
         for source, target in self.pairs:
@@ -586,23 +760,41 @@ class _Grid:
             for what in sources.get(row, ()):
                 waits[root(row)] |= {root(what)} if isinstance(what, _Row) else through[what]
         column = 0
+        drawn: set[tuple[str, ...]] = set()
+        many = sum(len(row.places) + bool(row.start) + bool(row.weights) for row in self.rows) > MOST
         for name in _in_turn(waits):
             rows = sorted(blocks[name], key=lambda row: row.depth)
+            # Where a layer goes on from its own state, as after a cut, its steps count on, and its weights are drawn.
+            ends = [
+                source.before + t + 1
+                for row in rows
+                for source, t in row.after
+                if source.weights == row.weights and not row.reverse
+            ]
+            before = max(ends, default=0)
+            for row in rows:
+                row.before = before
+                row.goes_on = before > 0 and tuple(row.weights.values()) in drawn
+            drawn |= {tuple(row.weights.values()) for row in rows}
             layers = sorted({row.depth for row in rows if row.recurrent})
             both = any(row.reverse for row in rows) and not all(row.reverse for row in rows if row.recurrent)
-            for level, row in enumerate(rows):
-                row.level, row.column = level, column + 2
+            for row in rows:
                 if row.recurrent or len(row.name) == 1 and row.kind == "op":
                     depth = max((d for d in layers if d <= row.depth), default=0)
                     layer = str(layers.index(depth) + 1).translate(names.SUPERSCRIPTS) if len(layers) > 1 else ""
                     arrow = ("\u20d6" if row.reverse else "\u20d7") if both and row.recurrent else ""
                     row.symbol = f"{{}}{arrow}{layer}".format
+            if many and len(layers) > 2 * ENDS + 1:
+                rows = self._fold_layers(rows, layers)
+            for level, row in enumerate(rows):
+                row.level, row.column = level, column + 2
             column += 3 + max(len(row.places) for row in rows)
         users_of = {s.what: t.what for s, t in reversed(self.pairs) if isinstance(t.what, _Row)}
         taken = {(row.column + k, row.level) for row in self.rows for k in range(-2, len(row.places) + row.reverse)}
         for box in dict.fromkeys(self.boxes.values()):
             behind = sources.get(box)
             if behind:  # what it reads ends there, or is itself a box beside the rows
+                behind = [self.in_fold.get(what, what) for what in behind]
                 box.column, box.level = max(
                     (b.column + len(b.places) if isinstance(b, _Row) else b.column, b.level) for b in behind
                 )
@@ -613,11 +805,33 @@ class _Grid:
                 box.level += 1
             taken.add((box.column, box.level))
 
+    def _fold_layers(self, rows: list[_Row], layers: list[int]) -> list[_Row]:
+        """The rows of a block with those of the layers in the middle as one."""
+        low, high = layers[ENDS], layers[-ENDS]
+        middle = [row for row in rows if low <= row.depth < high]
+        fold = _Layers(len(layers) - 2 * ENDS, middle)
+        self.in_fold |= dict.fromkeys(middle, fold)
+        self.rows = [row for row in self.rows if row not in self.in_fold] + [fold]
+
+        def folded(end: _From) -> _From:
+            return _From(fold, end.t) if end.what in self.in_fold and self.in_fold[end.what] is fold else end
+
+        pairs, self.pairs = self.pairs, {}
+        for (a, b), labels in pairs.items():
+            ends = folded(a), folded(b)
+            if ends[0] != ends[1]:
+                self.pairs.setdefault(ends, {}).update(labels)
+        self.cut = {(folded(a), folded(b)) for a, b in self.cut}
+        return [*(row for row in rows if row.depth < low), fold, *(row for row in rows if row.depth >= high)]
+
     # -- the value
 
     def _finish(self, title: str) -> Graph:
         boxes: list[tuple[int, int, Any, _Maker]] = []
         extra: list[tuple[Any, _From, str]] = []
+        for row in self.rows:
+            row.called = self.picture.module_paths.get(id(row.module), "")
+        several = len({row.module or row for row in self.rows if row.recurrent}) > 1
         for row in self.rows:
             for k, t in enumerate(row.places):
                 boxes.append((row.column + k, row.level, _From(row, k), _step_node(row, k, t)))
@@ -626,10 +840,16 @@ class _Grid:
                 column = row.column + len(row.places) if row.reverse else row.column - 1
                 label = ", ".join(_indexed(row.symbol(field), row.T + 1 if row.reverse else 0) for field in row.start)
                 node = _node("input", label, row.shape, row.dtype, row.level)
+                if isinstance(row, _Layers):
+                    node = _fold_node(row, sum(bool(inner.start) for inner in row.rows), False)
                 boxes.append((column, row.level, (row, "start"), node))
                 extra.append(((row, "start"), first, ", ".join(row.fields)))
-            if row.weights:
-                node = _node("parameter", _weights_label(row), None, None, row.level, "\n".join(row.weights.values()))
+            if row.weights and not row.goes_on:
+                node = _node(
+                    "parameter", _weights_label(row, several), None, None, row.level, "\n".join(row.weights.values())
+                )
+                if isinstance(row, _Layers):
+                    node = _fold_node(row, sum(bool(inner.weights) for inner in row.rows), False)
                 boxes.append((row.column - 2, row.level, (row, "weights"), node))
                 extra.append(((row, "weights"), _From(row, 0), ""))
         for box in dict.fromkeys(self.boxes.values()):
@@ -639,7 +859,9 @@ class _Grid:
         nodes: list[Node] = []
         parts: list[Part] = []
         columns: dict[int, str] = {}
-        times = {row.column + k: t for row in self.rows for k, t in enumerate(row.places)}
+        times = {
+            row.column + k: t if t == ALL else row.before + t for row in self.rows for k, t in enumerate(row.places)
+        }
         for k, (column, _, key, make) in enumerate(boxes):
             if column not in columns:
                 columns[column] = f"p{len(columns)}"
@@ -649,6 +871,13 @@ class _Grid:
             nodes.append(make(f"n{k}", columns[column]))
         edges = [Edge(ids[a], ids[b], ", ".join(filter(None, called))) for (a, b), called in self.pairs.items()]
         edges += [Edge(ids[a], ids[b], label) for a, b, label in extra]
+        ends = {(ids[a], ids[b]): (self.alpha.get((a, b)), (a, b) in self.cut) for a, b in self.pairs}
+        none = (None, False)
+        edges = [
+            replace(edge, weight=weight, cut=cut)
+            for edge in edges
+            for weight, cut in [ends.get((edge.source, edge.target), none)]
+        ]
         order = {node.id: k for k, node in enumerate(nodes)}
         if self.rolled:
             edges += [
@@ -686,12 +915,20 @@ def _node(
 
 def _step_node(row: _Row, k: int, t: int) -> _Maker:
     output = k in row.outputs
+    if isinstance(row, _Layers):
+        return _fold_node(row, len(row.rows) * (row.folded if t == ALL else 1), output)
     if t == ALL:
         label = f"… {row.folded:,} steps …"
         return lambda id, part: Node(id, "fold", label, part=part, output=output, count=row.folded, row=row.level)
-    label = ", ".join(_indexed(row.symbol(name), None if row.rolled else t + 1) for name in row.fields or [row.name])
+    label = ", ".join(
+        _indexed(row.symbol(name), None if row.rolled else row.before + t + 1) for name in row.fields or [row.name]
+    )
     kind = "op" if row.recurrent else row.kind
     return _node(kind, label, row.shape, row.dtype, row.level, output=output, op=row.op)
+
+
+def _fold_node(row: _Layers, count: int, output: bool) -> _Maker:
+    return lambda id, part: Node(id, "fold", row.name, part=part, output=output, count=count, row=row.level)
 
 
 def _indexed(name: str, t: int | None) -> str:
@@ -704,33 +941,47 @@ def _indexed(name: str, t: int | None) -> str:
     return name + ("ₜ" if t is None else str(t).translate(_LOW)) if len(letters) == 1 else name
 
 
-def _weights_label(row: _Row) -> str:
-    """The first of several paths, for a cell has four; symbols as they are, for they are short."""
-    shown = [path.rpartition(".")[2] if row.recurrent else path for path in row.weights]
-    if len("".join(shown)) >= 16:
+def _weights_label(row: _Row, several: bool) -> str:
+    """A cell by its name, other modules by theirs where several weights are theirs; symbols as they are.
+
+    several: whether there are several layers, so that each has to say which it is.
+    """
+    cell = isinstance(row.module, _Cell)
+    if cell and row.called:
+        return row.called
+    owners = [path.rpartition(".")[0] for path in row.weights]
+    shown = list(row.weights)
+    if cell:
+        shown = ["W", "U", "b"]
+    elif len(owners) > 1 and all(owners):
+        shown = list(dict.fromkeys(owners))
+    elif several and row.called:
+        shown[0] = f"{row.called}: {shown[0]}"
+    elif len("".join(shown)) >= 16:
         shown = [shown[0], *["…"][: len(shown) - 1]]
     return ", ".join(re.sub(r"^(\w)_(\w{2,})$", r"\1_{\2}", name) for name in shown)  # W_{xh} is drawn beside b_h
 
 
 def _in_turn(waits: dict[_Row, set[_Row]]) -> list[_Row]:
-    """Each after all that it waits for; where some wait for each other, in the order given."""
+    """Each after all that it waits for; where that leaves a choice, or some wait for each other, in the order given."""
+    names = list(waits)
     left = {name: len(others - {name}) for name, others in waits.items()}
-    users: dict[_Row, list[_Row]] = {}
-    for name, others in waits.items():
-        for other in others - {name}:
-            users.setdefault(other, []).append(name)
+    users: dict[_Row, list[int]] = {}
+    for k, name in enumerate(names):
+        for other in waits[name] - {name}:
+            users.setdefault(other, []).append(k)
     found: dict[_Row, None] = {}
-    ready = [name for name, n in left.items() if not n]
-    for candidate in waits:
-        while ready or candidate not in found:
-            name = ready.pop(0) if ready else candidate
+    ready = [k for k, name in enumerate(names) if not left[name]]  # a heap
+    for candidate in range(len(names)):
+        while ready or names[candidate] not in found:
+            name = names[heappop(ready) if ready else candidate]
             if name in found:
                 continue
             found[name] = None
             for user in users.get(name, ()):
-                left[user] -= 1
-                if not left[user]:
-                    ready.append(user)
+                left[names[user]] -= 1
+                if not left[names[user]]:
+                    heappush(ready, user)
     return list(found)
 
 
@@ -753,11 +1004,47 @@ def _step_scope(scope: Scope | None) -> Scope | None:
     return found
 
 
+def _module(scope: Scope | None) -> Any:
+    """The innermost module around an operation."""
+    while scope is not None and not isinstance(scope.owner, Module):
+        scope = scope.parent
+    return None if scope is None else scope.owner
+
+
 def _parameters(op: Op) -> list[str]:
     """What a fused operation's definition calls its inputs, as Python writes it."""
     if not isinstance(op, FusedOp):
         return []
     return list(inspect.signature(type(op).definition).parameters)[1 : 1 + len(op.sources)]
+
+
+def _is_softmax(op: Op) -> bool:
+    return type(op).__name__ in ("Softmax", "MaskedSoftmax")
+
+
+_FUSED_ATTENTION = (ScaledDotProductAttention, MultiHeadAttention)
+
+
+class _Alphas:
+    """What listens to a definition for the weights that it computes; those of all heads come last."""
+
+    alpha: Any = None
+
+    def report(self, symbols: Any) -> None:
+        self.alpha = getattr(symbols, "alpha", self.alpha)
+
+
+def _alpha(op: Op) -> Any:
+    """The weights that an operation computed, (…, T); None where backward has freed them."""
+    if op.kept is None:
+        return None
+    if not isinstance(op, FusedOp):  # a softmax that ran as its definition
+        out = op.kept[op.keeps.index(-1)] if -1 in op.keeps else op.forward(backend_of(*op.kept), *op.kept)
+        return backend_of(out).to_numpy(out)
+    listener = _Alphas()
+    with setting(grad=False, scope=None, recorder=listener):
+        out = op.definition(*(None if x is None else Tensor(x) for x in op.kept[0]), **op.static)
+    return (out if _is_softmax(op) else listener.alpha).numpy()
 
 
 def _over_time(op: Op) -> bool:

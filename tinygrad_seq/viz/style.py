@@ -37,6 +37,14 @@ class EdgeStyle(NamedTuple):
     text: str
 
 
+class Line(NamedTuple):
+    """How an arrow is drawn."""
+
+    color: str
+    width: float  # points
+    dash: str = ""  # "dashed"
+
+
 EDGE = EdgeStyle("#555555", "#333333")
 STYLES = {
     "parameter": Style("#FCE3BF", "#8A5A00", "box", "filled"),
@@ -80,10 +88,14 @@ def look(node: Node) -> Look:
     return Look(style.fill, style.line, dashed, node.output)
 
 
-def edge_look(edge: Edge) -> Look:
-    """The line of an arrow."""
-    line = SIDES[edge.side].line if edge.side in ("-", "+") else EDGE.line
-    return Look("none", line, edge.side == "-", edge.side == "+")
+def edge_look(edge: Edge) -> Line:
+    """The line of an arrow; an arrow of attention is the wider and darker, the more it carries."""
+    if edge.side in ("-", "+"):
+        return Line(SIDES[edge.side].line, 1.8 if edge.side == "+" else 1.1, "dashed" if edge.side == "-" else "")
+    if edge.weight is not None:
+        grey = round(215 - 190 * edge.weight)
+        return Line("#" + f"{grey:02X}" * 3, round(0.7 + 3.3 * edge.weight, 2))
+    return Line(EDGE.line, 1.1, "dashed" if edge.cut else "")
 
 
 def part_look(part: Part) -> Look:
