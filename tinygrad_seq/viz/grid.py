@@ -182,7 +182,7 @@ class _Grid:
         self.loops: dict[_Row, list[list[Op]]] = {}
         runs: dict[int, tuple[_Row | None, int]] = {}  # the scope around the steps of a scan -> its row, its last step
         where: dict[int, tuple[_Row, int]] = {}  # a step's scope -> its row, and which step it is
-        calls = self._calls_before()
+        latest, calls = self._calls_before()
         for op in self.found.ops:
             scope = _step_scope(op.scope)
             if scope is None:
@@ -210,6 +210,7 @@ class _Grid:
             row, k = where[id(scope)]
             self.loops[row][k].append(op)
             self.steps[op] = (row, k)
+        self._take_in(latest, where)
         self.read_whole = {self.found.resolve(s) for op in self.steps for s in op.sources if s is not None}
         for row, steps in self.loops.items():
             if row.module is not None and row.T > 1:
@@ -219,8 +220,9 @@ class _Grid:
                 for k, ops in enumerate(steps):
                     self.steps |= {op: (row, row.T - 1 - k) for op in ops}
 
-    def _calls_before(self) -> dict[int, int]:
-        """For each call of a cell, by its scope, the call of the same cell from which its state comes; 0: none."""
+    def _calls_before(self) -> tuple[dict[int, dict[int, tuple[int, int]]], dict[int, int]]:
+        """For each operation the latest call of each cell that leads to it, as (when, the call's scope); and for each
+        call of a cell, by its scope, the call of the same cell from which its state comes; 0: none."""
         latest: dict[int, dict[int, tuple[int, int]]] = {}  # an op, by number -> {cell: (when, its latest call)}
         of: dict[int, dict[int, tuple[int, int]]] = {}  # the same for each call
         found: dict[int, int] = {}
@@ -242,7 +244,79 @@ class _Grid:
                     came = {cell: max(here.get(cell, at), at) for cell, at in (here | came).items()}
                 here = came or here
             latest[op.number] = here
+        return latest, found
+
+    def _take_in(self, latest: dict[int, dict[int, tuple[int, int]]], where: dict[int, tuple[_Row, int]]) -> None:
+        """Count what a loop of one's own does between the calls of its cells as part of a step: what leads from one
+        call to the next, or to the call of the cell above; and attention, before a call or after it."""
+        if all(row.module is None for row in self.rows):
+            return
+        users, leads = self._ahead()
+        for op, (row, k) in leads.items():
+            before = [where[call] for _, call in latest[op.number].values()]
+            if (row, k - 1) in before or any(r is not row and t == k and r.T == row.T for r, t in before):
+                self.steps[op] = row, k
+        for alpha in filter(self._gives_alpha, self.found.ops):
+            products = self._products(alpha, users)
+            behind = max(latest[alpha.number].values(), default=None)
+            step = self.steps.get(alpha) or leads.get(alpha) or (where[behind[1]] if behind is not None else None)
+            if not products or step is None or step[0].module is None:
+                continue
+            taken = dict.fromkeys([alpha])
+            waiting = [alpha]
+            while waiting:  # the score: what is used for nothing else
+                for maker in map(self._maker, waiting.pop().sources):
+                    if maker in users and maker not in taken and all(user in taken for user in users[maker]):
+                        taken[maker] = None
+                        waiting.append(maker)
+            waiting = products
+            while waiting:  # and what is made of the context before the call
+                op = waiting.pop()
+                taken[op] = None
+                waiting += [user for user in users.get(op, ()) if leads.get(user) == step]
+            self.steps |= {op: step for op in taken if op not in self.steps and not _over_time(op)}
+        for row in self.loops:
+            self.loops[row] = [[] for _ in range(row.T)]
+        for op in self.found.ops:
+            if op in self.steps:
+                row, k = self.steps[op]
+                self.loops[row][k].append(op)
+
+    def _ahead(self) -> tuple[dict[Op, list[Op]], dict[Op, tuple[_Row, int]]]:
+        """Who uses each operation that is no part of a step; and the first step of a cell that it leads to."""
+        users: dict[Op, list[Op]] = {}
+        leads: dict[Op, tuple[_Row, int]] = {}
+        first = {step: -n for n, (op, step) in enumerate(reversed(self.steps.items()))}
+        for op in reversed(self.found.ops):
+            ahead = self.steps.get(op) or leads.get(op)
+            for maker in map(self._maker, op.sources):
+                if maker is not None and maker not in self.steps:
+                    users.setdefault(maker, []).append(op)
+                    if ahead is not None and ahead[0].module is not None:
+                        leads[maker] = min(leads.get(maker, ahead), ahead, key=first.__getitem__)
+        return users, leads
+
+    def _products(self, alpha: Op, users: dict[Op, list[Op]]) -> list[Op]:
+        """What multiplies weights with the steps of a sequence."""
+        found: list[Op] = []
+        waiting = [alpha]
+        while waiting:
+            op = waiting.pop()
+            for user in users.get(op, ()):
+                if type(user).__name__ in PLUMBING | {"Dropout"}:
+                    waiting.append(user)
+                elif type(user).__name__ in ("MatMul", "Mul") and any(
+                    source is not None and len(source.shape) > 2 and source.shape[1] == alpha.shape[-1]
+                    for source in user.sources
+                    if self._maker(source) is not op
+                ):
+                    found.append(user)
         return found
+
+    def _maker(self, place: Any) -> Op | None:
+        here = None if place is None else self.found.resolve(place)
+        here = here.op if type(here) is Slot else here
+        return here if isinstance(here, Op) else None
 
     def _reads_at(self, step: list[Op]) -> dict[Any, int]:
         """Which time step of each sequence a step reads."""
@@ -494,7 +568,7 @@ class _Grid:
                 for constant in [*outside, *dict.fromkeys(c for op in ops for c in op.constants or ())]:
                     for origin in self._before_cut(constant):
                         self._begin(row, k, origin, self._carried(constant), True)
-                last = ops[-1]
+                last = [op for op in ops if _step_scope(op.scope) is not None][-1]
             for whole, begin in pieces.items():
                 self._reads(row, _From(self._part(whole, begin, row.T)), row.T)
             order_of = {place: k for k, place in enumerate(self.picture.paths)}
@@ -654,23 +728,22 @@ class _Grid:
             return
         carries: dict[Any, Any] = {o.outputs[0]: o.op for o in self.found.opened.values() if _is_softmax(o.op)}
         found: dict[tuple[_Row, _From], list[Any]] = {}
-        for op, (row, k) in self.steps.items():
-            places = [s and self.found.resolve(s) for s in op.sources]
+        for op in self.found.ops:
+            places = [source and self.found.resolve(source) for source in op.sources]
             if self._gives_alpha(op):
                 carries[op] = op
-            made = [carries[p] for p in places if p in carries]
-            if isinstance(op, _FUSED_ATTENTION):
-                made = [op]
-            if not made:
+            made = op if isinstance(op, _FUSED_ATTENTION) else next((carries[p] for p in places if p in carries), None)
+            if made is None:
                 continue
             others = [p for p in places if p is not None and p not in carries]
-            if type(op).__name__ in PLUMBING or not others or type(op).__name__ == "Dropout":
-                carries.setdefault(op, made[0])
-            for origin in (origin for place in others for origin in self._origins(place)):
-                if isinstance(origin.what, _Row) and origin.t == ALL:
-                    alpha = self._mean_alpha(made[0])
-                    if alpha is not None and len(alpha) == origin.what.T:
-                        found.setdefault((origin.what, self._boxed(_From(row, k))), []).append(alpha)
+            if type(op).__name__ in PLUMBING | {"Dropout"} or not others:
+                carries.setdefault(op, made)
+            elif op in self.steps:
+                target = self._boxed(_From(*self.steps[op]))
+                for row, t in (origin for place in others for origin in self._origins(place)):
+                    if isinstance(row, _Row) and t == ALL and (alpha := self._mean_alpha(made)) is not None:
+                        if len(alpha) == row.T:
+                            found.setdefault((row, target), []).append(alpha)
         for (row, target), alphas in found.items():
             sums = np.zeros(len(row.places))
             np.add.at(sums, [row.place(t) for t in range(row.T)], np.mean(alphas, 0))
