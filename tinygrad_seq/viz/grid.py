@@ -256,7 +256,7 @@ class _Grid:
             before = [where[call] for _, call in latest[op.number].values()]
             if (row, k - 1) in before or any(r is not row and t == k and r.T == row.T for r, t in before):
                 self.steps[op] = row, k
-        for alpha in filter(self._gives_alpha, self.found.ops):
+        for alpha in filter(self._attends_once, self.found.ops):
             products = self._products(alpha, users)
             behind = max(latest[alpha.number].values(), default=None)
             step = self.steps.get(alpha) or leads.get(alpha) or (where[behind[1]] if behind is not None else None)
@@ -299,6 +299,8 @@ class _Grid:
     def _products(self, alpha: Op, users: dict[Op, list[Op]]) -> list[Op]:
         """What multiplies weights with the steps of a sequence."""
         found: list[Op] = []
+        if isinstance(alpha, _FUSED_ATTENTION):
+            return [alpha]
         waiting = [alpha]
         while waiting:
             op = waiting.pop()
@@ -310,7 +312,8 @@ class _Grid:
                     for source in user.sources
                     if self._maker(source) is not op
                 ):
-                    found.append(user)
+                    sums = users.get(user, ()) if type(user).__name__ == "Mul" else ()
+                    found += [user, *(op for op in sums if type(op).__name__ == "Sum")]
         return found
 
     def _maker(self, place: Any) -> Op | None:
@@ -567,7 +570,8 @@ class _Grid:
                             self._read_in_a_loop(row, k, origin)
                 for constant in [*outside, *dict.fromkeys(c for op in ops for c in op.constants or ())]:
                     for origin in self._before_cut(constant):
-                        self._begin(row, k, origin, self._carried(constant), True)
+                        called = self.found.inputs.get(constant, "")  # by what was opened
+                        self._begin(row, k, origin, self._carried(constant) or _base(called), True)
                 last = [op for op in ops if _step_scope(op.scope) is not None][-1]
             for whole, begin in pieces.items():
                 self._reads(row, _From(self._part(whole, begin, row.T)), row.T)
@@ -758,6 +762,12 @@ class _Grid:
         while scope is not None and id(scope.owner) not in self.zeros:
             scope = scope.parent
         return scope is None
+
+    def _attends_once(self, op: Op) -> bool:
+        """Whether an operation attends for one query of each sequence, as a step of a decoder does."""
+        if isinstance(op, _FUSED_ATTENTION):
+            return op.shape[-2] == 1
+        return self._gives_alpha(op) and (len(op.shape) == 2 or op.shape[-2] == 1)
 
     def _mean_alpha(self, op: Any) -> Any:
         """(T,), from what an operation kept for backward; None where that is freed."""
