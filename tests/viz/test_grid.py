@@ -412,6 +412,16 @@ def test_attention_in_a_loop_of_ones_own(how: str, luong: bool) -> None:
     assert [column[-1] for column in table(g)][-3:] == ["h₁", "h₂", "h₃"]
 
 
+def test_attention_that_sums_a_sequence_up_weighs_its_arrows_too() -> None:
+    x = ts.tensor(np.random.default_rng(0).standard_normal((2, 3, 4)).astype("float32") * 3)
+    h, _ = ts.nn.RNN(4, 5)(x)
+    context, alpha = dot_by_hand(h, ones(2, 5, grad=True))
+    g = ts.graph(context, time=True)
+    (box,) = [node.label for node in g.nodes if node.output]
+    expected = {(f"h{low(j + 1)}", box): float(a) for j, a in enumerate(alpha.numpy().mean(0))}
+    assert weights(g) == pytest.approx(expected, abs=1e-6)
+
+
 # -- cuts
 
 
@@ -477,7 +487,7 @@ def test_a_detached_state_keeps_nothing_alive() -> None:
     cell, x = ts.nn.LSTMCell(4, 5), ones(2, 4, 4)
     gc.collect()
     first, second = chunks(cell, x, 2)
-    gone = weakref.ref(first.place)
+    gone = weakref.ref(first.place.sources[0])  # that made the state
 
     def draw(*losses: ts.Tensor) -> Graph:  # in a frame of its own: one that was drawn from holds on to its variables
         return ts.graph(losses, time=True)
@@ -739,3 +749,5 @@ def test_without_a_recurrence() -> None:
         ts.graph(x * x, time=True)
     with pytest.raises(ValueError, match="time is True, False or \"rolled\", got 'folded'"):
         ts.graph(x * x, time="folded")
+    with pytest.raises(ValueError, match="attention sees all steps at once: leave time out"):
+        ts.graph(ts.nn.MultiheadAttention(4, 2)(ones(1, 3, 4)), time=True)

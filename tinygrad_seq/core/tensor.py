@@ -70,6 +70,9 @@ class Cut(Constant):
     __slots__ = ("origins",)
     origins: list[tuple[Any, int]]  # the ops whose outputs it holds, by weak references, and which output of each
 
+    def __reduce__(self) -> tuple[Any, ...]:  # a copy, or what is read from a file, comes from nowhere
+        return Constant, (self.shape, self.dtype, self.name)
+
 
 class Piece(Constant):
     """One time step of a sequence without gradient."""

@@ -44,7 +44,8 @@ def graph(value: Any, *, open: Any = (), time: bool | str = False, title: str | 
         value: a Tensor, or a list or tuple of them.
         open: fused operations to draw as their equations: a name ("lstm", "softmax"), several, or Python's `all`.
         time: True draws each step of each recurrent layer as one box: time from left to right, layers from bottom to
-            top. "rolled" draws each layer as one box, whose state comes back to it.
+            top. Arrows of attention have its weights, unless backward has freed them, and a detached state is an arrow
+            that is cut. "rolled" draws each layer as one box, whose state comes back to it.
         title: what stands above the picture.
     Returns:
         A Graph: a plain value that can `save` itself.

@@ -147,7 +147,7 @@ class _Grid:
         if not self.rows and not any(map(_over_time, self.found.ops)):
             raise ValueError(
                 "graph: time=True draws a recurrence, and there is none here: neither a recurrent layer, nor "
-                "ts.ops.scan, nor a cell in a loop"
+                "ts.ops.scan, nor a cell in a loop" + self._instead()
             )
         for op in self.found.ops:
             self._classify(op)
@@ -169,6 +169,12 @@ class _Grid:
                     source.what.output = True
         self._arrange()
         return self._finish(title)
+
+    def _instead(self) -> str:
+        """What to do where there is attention, which sees all steps at once."""
+        if not any(isinstance(op, _FUSED_ATTENTION) for op in self.found.ops):
+            return ""
+        return "; attention sees all steps at once: leave time out, or draw its weights with ts.viz.attention_plot"
 
     # -- which operation belongs where
 
@@ -726,8 +732,9 @@ class _Grid:
     # -- attention
 
     def _weigh_attention(self) -> None:
-        """Give the arrows from the steps of a row to a step that attends to them its weights α: the mean over the
-        batch, and over heads. An arrow from several steps has their sum, one to several steps their mean."""
+        """Give the arrows from the steps of a row to what attends to them, a step or a box beside the rows, its
+        weights α: the mean over the batch, and over heads. An arrow from several steps has their sum, one to several
+        steps their mean."""
         if self.rolled:
             return
         carries: dict[Any, Any] = {o.outputs[0]: o.op for o in self.found.opened.values() if _is_softmax(o.op)}
@@ -742,8 +749,8 @@ class _Grid:
             others = [p for p in places if p is not None and p not in carries]
             if type(op).__name__ in PLUMBING | {"Dropout"} or not others:
                 carries.setdefault(op, made)
-            elif op in self.steps:
-                target = self._boxed(_From(*self.steps[op]))
+            elif op in self.steps or op in self.boxes and self._attends_once(made):
+                target = self._boxed(_From(*self.steps[op]) if op in self.steps else _From(self.boxes[op]))
                 for row, t in (origin for place in others for origin in self._origins(place)):
                     if isinstance(row, _Row) and t == ALL and (alpha := self._mean_alpha(made)) is not None:
                         if len(alpha) == row.T:
