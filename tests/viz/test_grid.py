@@ -483,6 +483,17 @@ def test_truncated_bptt_is_drawn_with_its_cuts() -> None:
     assert labels.count("h₃") == labels.count("h₆") == 2 and labels.count("h₉") == 1
 
 
+def test_a_sequence_that_is_read_again_after_a_cut_is_drawn_again() -> None:
+    lstm, x, ids = ts.nn.LSTM(3, 4), ones(1, 2, 3), np.zeros((1, 2), int)
+    embedding = ts.nn.Embedding(5, 3)
+    for given in (lambda: x, lambda: embedding(ids)):
+        first, state = lstm(given())
+        second, _ = lstm(given(), ts.train.detach(state))
+        g = ts.graph([first, second], time=True)
+        assert [column[-1] for column in table(g)][-4:] == ["h₁, c₁", "h₂, c₂", "h₃, c₃", "h₄, c₄"]
+        assert cuts(g) == [("h₂, c₂", "h₃, c₃", "h, c")]
+
+
 def test_a_detached_state_keeps_nothing_alive() -> None:
     cell, x = ts.nn.LSTMCell(4, 5), ones(2, 4, 4)
     gc.collect()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import pairwise, repeat
@@ -814,8 +815,8 @@ class _Grid:
 
     # -- where everything stands
 
-    def _arrange(self) -> None:
-        """Blocks of rows that go on together stand one right of the other; in each, rows stand on what they read."""
+    def _joined(self, above: Mapping[_Row, Iterable[_Row]]) -> Callable[[_Row], _Row]:
+        """A row -> the same one for all rows that are joined by reading each other at the same step."""
         block = {row: row for row in self.rows}
 
         def root(row: _Row) -> _Row:
@@ -823,9 +824,43 @@ class _Grid:
                 block[row] = row = block[block[row]]
             return row
 
-        for below, users in self.above.items():
+        for below, users in above.items():
             for user in users:
                 block[root(user)] = root(below)
+        return root
+
+    def _give_again(self) -> None:
+        """A sequence that is given to a layer, and again to the layer that goes on from its last state, is two rows."""
+        root = self._joined({below: users for below, users in self.above.items() if below.kind != "input"})
+        after: dict[_Row, set[_Row]] = {root(row): set() for row in self.rows}
+        for row in self.rows:
+            after[root(row)] |= {root(source) for source, _ in row.after}
+        runs: dict[_Row, int] = {}
+        for name in _in_turn(after):
+            runs[name] = max((runs.get(source, -1) + 1 for source in after[name]), default=0)
+        again: dict[tuple[_Row, int], _Row] = {}
+        for below, users in list(self.above.items()):
+            first = min((runs[root(user)] for user in users), default=0)
+            for user in list(users):
+                run = runs[root(user)]
+                if below.kind == "input" and run > first:
+                    if (below, run) not in again:
+                        again[below, run] = copy(below)
+                        self.rows.insert(0, again[below, run])
+                    del users[user]
+                    self.above.setdefault(again[below, run], {})[user] = None
+        pairs, self.pairs = self.pairs, {}
+        for (a, b), labels in pairs.items():
+            run = runs[root(b.what)] if isinstance(b.what, _Row) else 0
+            self.pairs[a._replace(what=again.get((a.what, run), a.what)), b] = labels
+            for (below, _), row in again.items() if b.what in {below for below, _ in again} else ():
+                if below is b.what:
+                    self.pairs[a, b._replace(what=row)] = labels
+
+    def _arrange(self) -> None:
+        """Blocks of rows that go on together stand one right of the other; in each, rows stand on what they read."""
+        self._give_again()
+        root = self._joined(self.above)
         for _ in self.rows:  # depths settle: there is no circle among rows at the same step
             changed = False
             for below, users in self.above.items():
