@@ -645,6 +645,24 @@ def test_many_layers_stay_within_the_boxes_of_a_picture() -> None:
     } <= arrows(g)
 
 
+def test_of_many_pieces_the_ends_are_drawn() -> None:
+    cell = ts.nn.GRUCell(4, 5)
+    g = ts.graph(chunks(cell, ones(2, 300, 4), 3), time=True)
+    assert sum(g.size) == 300 * 2 + 100 + 2 and len(g.nodes) == 4 * 7 + 3 + 2
+    pieces = "… 96 pieces …"
+    assert [column for column in table(g) if pieces in column] == [[pieces, pieces], [pieces]]
+    assert cuts(g) == [
+        ("h₃", "h₄", "h"), ("h₆", pieces, "h"), (pieces, "h₂₉₅", "h"), ("h₂₉₇", "h₂₉₈", "h")
+    ]  # fmt: skip
+    assert margin(g) == ["cell"]
+    model = ts.models.LanguageModel(ts.models.LanguageModelConfig(vocab_size=5, hidden_size=4, num_layers=2))
+    ids = np.zeros((1, 400), int)
+    losses = [loss for loss, _ in ts.train.truncated_bptt(model, ids, ids, k1=10, k2=15)]
+    g = ts.graph(losses, time=True)
+    assert len(g.nodes) <= 400 and len(cuts(g)) == 4  # the middle hides the others
+    assert margin(g) == ["embedding.weight", "W, U, b", "W, U, b", "embedding, output"]
+
+
 GOLDEN = """\
 digraph {
   graph [fontname="Helvetica", fontsize=16, nodesep=0.25, ranksep=0.5, rankdir=LR, pad=0.1, labelloc=t]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import replace
 from heapq import heappop, heappush
-from itertools import pairwise, repeat
+from itertools import pairwise, repeat, zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,7 +90,7 @@ class _Layers(_Row):
         super().__init__("fold", rows[0].T)
         self.rows = rows
         self.name = f"… {layers:,} layers …"
-        first = next(row for row in rows if row.recurrent)
+        first = next((row for row in rows if row.recurrent), rows[0])
         self.fields, self.reverse, self.rolled, self.before = first.fields, first.reverse, first.rolled, first.before
         self.outputs = set().union(*(row.outputs for row in rows))
         self.start = first.start
@@ -98,10 +98,27 @@ class _Layers(_Row):
         self.goes_on = all(row.goes_on for row in rows if row.weights)
 
 
+class _Pieces(_Layers):
+    """Rows of many pieces of a sequence, as one box."""
+
+    def __init__(self, pieces: int, rows: list[_Row]) -> None:
+        super().__init__(0, rows)
+        self.name = f"… {pieces:,} pieces …"
+        self.start, self.weights = [], {}
+
+    @property
+    def places(self) -> list[int]:
+        return [ALL]
+
+    def place(self, t: int) -> int:
+        return 0
+
+
 class _Rest:
     """All operations between the same rows, as one box: what comes before the recurrence, between two, or after."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        self.name = name  # where it is not that of its last operation
         self.ops: list[Op] = []
         self.output = False
         self.column = self.level = 0
@@ -133,7 +150,6 @@ class _Grid:
         self.rest: dict[Op, None] = {}
         self.weights: set[Any] = set()  # what is computed from parameters alone
         self.keys: set[Op] = set()  # sequences made for a score to read as a whole: its arrows begin before them
-        self.in_fold: dict[Any, _Layers] = {}  # rows of layers that are not drawn -> the one that stands for them
         self.boxes: dict[Op, _Rest] = {}  # the box of each operation in `rest`, when they are known
         self.memo: dict[Any, tuple[_From, ...]] = {}
         self.pairs: dict[tuple[_From, _From], dict[str, None]] = {}  # arrows and their labels
@@ -849,13 +865,14 @@ class _Grid:
                         self.rows.insert(0, again[below, run])
                     del users[user]
                     self.above.setdefault(again[below, run], {})[user] = None
+        copies: dict[Any, list[_Row]] = {}
+        for (below, _), row in again.items():
+            copies.setdefault(below, []).append(row)
         pairs, self.pairs = self.pairs, {}
         for (a, b), labels in pairs.items():
             run = runs[root(b.what)] if isinstance(b.what, _Row) else 0
             self.pairs[a._replace(what=again.get((a.what, run), a.what)), b] = labels
-            for (below, _), row in again.items() if b.what in {below for below, _ in again} else ():
-                if below is b.what:
-                    self.pairs[a, b._replace(what=row)] = labels
+            self.pairs |= {(a, b._replace(what=row)): labels for row in copies.get(b.what, ())}
 
     def _arrange(self) -> None:
         """Blocks of rows that go on together stand one right of the other; in each, rows stand on what they read."""
@@ -872,9 +889,7 @@ class _Grid:
         blocks: dict[_Row, list[_Row]] = {}
         for row in sorted(self.rows, key=lambda row: row.kind == "input"):  # in the order of the computation
             blocks.setdefault(root(row), []).append(row)
-        sources: dict[Any, list[Any]] = {}  # what a row, or a box beside the rows, reads
-        for source, target in self.pairs:
-            sources.setdefault(target.what, []).append(source.what)
+        sources = self._sources()
         through: dict[_Rest, set[_Row]] = {}
         for box in dict.fromkeys(self.boxes.values()):  # boxes between two blocks pass on what they wait for
             through[box] = set()
@@ -884,9 +899,9 @@ class _Grid:
         for row in self.rows:
             for what in sources.get(row, ()):
                 waits[root(row)] |= {root(what)} if isinstance(what, _Row) else through[what]
-        column = 0
         drawn: set[tuple[str, ...]] = set()
-        many = sum(len(row.places) + bool(row.start) + bool(row.weights) for row in self.rows) > MOST
+        many = _size(self.rows) > MOST
+        in_order: list[list[_Row]] = []
         for name in _in_turn(waits):
             rows = sorted(blocks[name], key=lambda row: row.depth)
             # Where a layer goes on from its own state, as after a cut, its steps count on, and its weights are drawn.
@@ -911,15 +926,20 @@ class _Grid:
                     row.symbol = f"{{}}{arrow}{layer}".format
             if many and len(layers) > 2 * ENDS + 1:
                 rows = self._fold_layers(rows, layers)
+            in_order.append(rows)
+        if _size(self.rows) > MOST and len(in_order) > 2 * ENDS + 1:
+            in_order[ENDS:-ENDS] = [self._fold_pieces(in_order[ENDS:-ENDS])]
+        column = 0
+        for rows in in_order:
             for level, row in enumerate(rows):
                 row.level, row.column = level, column + 2
             column += 3 + max(len(row.places) for row in rows)
+        sources = self._sources()
         users_of = {s.what: t.what for s, t in reversed(self.pairs) if isinstance(t.what, _Row)}
         taken = {(row.column + k, row.level) for row in self.rows for k in range(-2, len(row.places) + row.reverse)}
         for box in dict.fromkeys(self.boxes.values()):
             behind = sources.get(box)
             if behind:  # what it reads ends there, or is itself a box beside the rows
-                behind = [self.in_fold.get(what, what) for what in behind]
                 box.column, box.level = max(
                     (b.column + len(b.places) if isinstance(b, _Row) else b.column, b.level) for b in behind
                 )
@@ -935,11 +955,31 @@ class _Grid:
         low, high = layers[ENDS], layers[-ENDS]
         middle = [row for row in rows if low <= row.depth < high]
         fold = _Layers(len(layers) - 2 * ENDS, middle)
-        self.in_fold |= dict.fromkeys(middle, fold)
-        self.rows = [row for row in self.rows if row not in self.in_fold] + [fold]
+        self._fold(dict.fromkeys(middle, fold))
+        return [*(row for row in rows if row.depth < low), fold, *(row for row in rows if row.depth >= high)]
+
+    def _fold_pieces(self, blocks: list[list[_Row]]) -> list[_Row]:
+        """The rows of many blocks, as those of the pieces between many cuts, as one column of boxes."""
+        folds = [_Pieces(len(blocks), [row for row in level if row is not None]) for level in zip_longest(*blocks)]
+        into: dict[Any, Any] = {row: fold for fold in folds for row in fold.rows}
+        beside, sources = _Rest(folds[0].name), self._sources()
+        for box in dict.fromkeys(self.boxes.values()):  # what is computed from them alone
+            if sources.get(box) and all(what in into for what in sources[box]):
+                beside.ops += box.ops
+                beside.output |= box.output
+                into[box] = beside
+        self.boxes |= dict.fromkeys(beside.ops, beside)
+        self._fold(into)
+        return list(folds)
+
+    def _fold(self, into: dict[Any, Any]) -> None:
+        """Let rows, and boxes beside them, be drawn as others."""
+        folds = dict.fromkeys(fold for fold in into.values() if isinstance(fold, _Row))
+        self.rows = [*(row for row in self.rows if row not in into), *folds]
 
         def folded(end: _From) -> _From:
-            return _From(fold, end.t) if end.what in self.in_fold and self.in_fold[end.what] is fold else end
+            what = into.get(end.what, end.what)
+            return end if what is end.what else _From(what, 0 if isinstance(what, _Pieces) else end.t)
 
         pairs, self.pairs = self.pairs, {}
         for (a, b), labels in pairs.items():
@@ -947,7 +987,13 @@ class _Grid:
             if ends[0] != ends[1]:
                 self.pairs.setdefault(ends, {}).update(labels)
         self.cut = {(folded(a), folded(b)) for a, b in self.cut}
-        return [*(row for row in rows if row.depth < low), fold, *(row for row in rows if row.depth >= high)]
+
+    def _sources(self) -> dict[Any, list[Any]]:
+        """What a row, or a box beside the rows, reads."""
+        found: dict[Any, list[Any]] = {}
+        for source, target in self.pairs:
+            found.setdefault(target.what, []).append(source.what)
+        return found
 
     # -- the value
 
@@ -956,7 +1002,7 @@ class _Grid:
         extra: list[tuple[Any, _From, str]] = []
         for row in self.rows:
             row.called = self.picture.module_paths.get(id(row.module), "")
-        several = len({row.module or row for row in self.rows if row.recurrent}) > 1
+        several = len({row.module or row for row in self.rows if row.recurrent and not isinstance(row, _Layers)}) > 1
         for row in self.rows:
             for k, t in enumerate(row.places):
                 boxes.append((row.column + k, row.level, _From(row, k), _step_node(row, k, t)))
@@ -1018,7 +1064,7 @@ class _Grid:
         name = self._name(last)
         label = f"{name} = {names.op_label(last)}" if name else names.op_label(last)
         if len(box.ops) > 1:
-            label = name or f"… {names.op_label(last)}"
+            label = box.name or name or f"… {names.op_label(last)}"
             n = len(box.ops)
             return lambda id, part: Node(id, "fold", label, part=part, output=box.output, count=n, row=box.level)
         kind = "fused" if isinstance(last, FusedOp) else "op"
@@ -1041,6 +1087,8 @@ def _node(
 def _step_node(row: _Row, k: int, t: int) -> _Maker:
     output = k in row.outputs
     if isinstance(row, _Layers):
+        if isinstance(row, _Pieces):
+            return _fold_node(row, sum(inner.T for inner in row.rows), bool(row.outputs))
         return _fold_node(row, len(row.rows) * (row.folded if t == ALL else 1), output)
     if t == ALL:
         label = f"… {row.folded:,} steps …"
@@ -1085,6 +1133,11 @@ def _weights_label(row: _Row, several: bool) -> str:
     elif len("".join(shown)) >= 16:
         shown = [shown[0], *["…"][: len(shown) - 1]]
     return ", ".join(re.sub(r"^(\w)_(\w{2,})$", r"\1_{\2}", name) for name in shown)  # W_{xh} is drawn beside b_h
+
+
+def _size(rows: list[_Row]) -> int:
+    """How many boxes rows have."""
+    return sum(len(row.places) + bool(row.start) + bool(row.weights and not row.goes_on) for row in rows)
 
 
 def _in_turn(waits: dict[_Row, set[_Row]]) -> list[_Row]:
