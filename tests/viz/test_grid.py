@@ -369,6 +369,18 @@ def test_after_backward_there_are_no_weights_unless_the_graph_is_kept() -> None:
     assert not weights(ts.graph(decoder()(tokens(3, 9), tokens(2, 7)), time="rolled"))
 
 
+def test_weights_are_those_of_the_forward_pass() -> None:
+    heads, cell, h = ts.nn.MultiheadAttention(4, 2), ts.nn.GRUCell(4, 4), ones(1, 4)
+    memory, _ = ts.nn.RNN(4, 4)(ts.tensor(np.random.default_rng(0).standard_normal((1, 3, 4)).astype("float32")))
+    for _ in range(2):
+        h = cell(heads(h[:, None], memory)[:, 0], h)
+    loss = (h * h).sum()
+    assert len(weights(ts.graph(loss, time=True))) == 6
+    loss.backward(retain_graph=True)
+    ts.optim.SGD(heads.parameters(), lr=1.0).step()
+    assert not weights(ts.graph(loss, time=True))  # from the new parameters they would be others
+
+
 def dot_by_hand(h: ts.Tensor, s: ts.Tensor) -> tuple[ts.Tensor, ts.Tensor]:
     alpha = ts.ops.softmax((h * s[:, None]).sum(-1))
     return (alpha[:, :, None] * h).sum(1), alpha

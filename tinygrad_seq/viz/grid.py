@@ -1213,8 +1213,9 @@ class _Alphas:
 
 
 def _alpha(op: Op) -> Any:
-    """The weights that an operation computed, (…, T); None where backward has freed them."""
-    if op.kept is None:
+    """The weights that an operation computed, (…, T); None where backward has freed what they are computed from, or an
+    optimizer has written into it."""
+    if op.kept is None or any(type(source) is Leaf and source.written < op.number for source in op.sources):
         return None
     if not isinstance(op, FusedOp):  # a softmax that ran as its definition
         out = op.kept[op.keeps.index(-1)] if -1 in op.keeps else op.forward(backend_of(*op.kept), *op.kept)
