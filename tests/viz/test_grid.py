@@ -214,6 +214,16 @@ def test_a_part_of_a_sequence_comes_after_it() -> None:
     assert {("h₂", "[:, 1:]", ""), ("h₄", "[:, 1:]", ""), ("[:, 1:]", "x₁", ""), ("x₁", "h₁", "")} <= arrows(g)
 
 
+def test_steps_that_are_looked_up_by_an_array_are_no_step() -> None:
+    x, rows, cell = ones(2, 3, 4, grad=True), np.array([1, 0]), ts.nn.GRUCell(4, 5)
+    h = cell(x[rows, 0], cell(ones(2, 3, 4)[rows, 1]))
+    assert [label for column in table(ts.graph(h, time=True)) for label in column if label.startswith("h")] == [
+        "h₀", "h₁", "h₂"
+    ]  # fmt: skip
+    out, _ = ts.nn.RNN(4, 5)(x[:, rows])
+    assert any(node.label == "take" for node in ts.graph(out, time=True).nodes)
+
+
 def test_a_sequence_turned_round_is_not_read_straight_on() -> None:
     layer = ts.nn.GRU(4, 4)
     g = ts.graph(layer(layer(ones(1, 3, 4))[0][:, ::-1])[0], time=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,8 +78,9 @@ class Piece(Constant):
     """One time step of a sequence without gradient."""
 
     __slots__ = ("whole", "t")
-    whole: Constant
-    t: int
+
+    def __init__(self, data: Array, whole: Constant, t: int) -> None:
+        self.shape, self.dtype, self.name, self.whole, self.t = data.shape, data.dtype, None, whole, t
 
 
 class Tensor:
@@ -342,11 +343,12 @@ def cut_from(origins: list[tuple[Any, int]], data: Array) -> Cut:
     return mark
 
 
-def note_piece(part: Any, whole: Any, t: int) -> None:
-    """Note which time step of a sequence a tensor is, where neither has a gradient."""
+def note_pieces(parts: Iterable[Any], whole: Any, first: int) -> None:
+    """Note which time steps of a sequence some tensors are, where they have no gradient."""
     if isinstance(whole, Tensor) and whole.place is None:
-        mark = part.constant = Piece(part.data.shape, part.data.dtype)
-        mark.whole, mark.t = whole.as_constant(), t % whole.shape[1]
+        mark = whole.as_constant()
+        for t, part in enumerate(parts, start=first % whole.shape[1]):
+            part.constant = Piece(part.data, mark, t)
 
 
 def _origins(place: Any) -> list[tuple[Any, int]]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backend import backend_of
 from ..core import Op, value
-from ..core.tensor import note_piece
+from ..core.tensor import note_pieces
 
 Axis = int | tuple[int, ...] | None
 
@@ -240,8 +240,7 @@ def unstack(x: Any, axis: int = 0) -> tuple[Any, ...]:
     (axis,) = axes_of("unstack", axis, x.ndim)
     parts = Unstack(axis)(x)
     if axis == 1:
-        for t, part in enumerate(parts):
-            note_piece(part, x, t)
+        note_pieces(parts, x, 0)
     return parts
 
 

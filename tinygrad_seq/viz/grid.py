@@ -1234,13 +1234,18 @@ def _over_time(op: Op) -> bool:
 def _time_index(op: Any) -> Any:
     """t of x[:, t]."""
     index = op.index
-    return index[1] if isinstance(index, tuple) and len(index) > 1 and index[0] == slice(None) else None
+    return index[1] if isinstance(index, tuple) and len(index) > 1 and _is_all(index[0]) else None
+
+
+def _is_all(part: Any) -> bool:
+    """Whether a part of an index is a lone colon; what may be an array is not compared."""
+    return isinstance(part, slice) and part == slice(None)
 
 
 def _rearranges_time(op: Any) -> bool:
     """Whether an index takes some of the steps, or takes them in another order: x[:, 1:], x[:, ::-1]."""
     t = _time_index(op)
-    return len(op.sources[0].shape) > 2 and t is not None and not isinstance(t, int) and t != slice(None)
+    return len(op.sources[0].shape) > 2 and t is not None and not isinstance(t, int) and not _is_all(t)
 
 
 def _is_array(constant: Any) -> bool:
