@@ -1,12 +1,16 @@
 """Hooks, retain_grad, detach, and the modes."""
 
+import pickle
 import threading
+from copy import deepcopy as copy_of
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tinygrad_seq as ts
 from tinygrad_seq.core.state import state
+from tinygrad_seq.core.tensor import Cut
 
 
 def leaf(*values: float) -> ts.Tensor:
@@ -136,6 +140,34 @@ def test_detach_cuts_and_shares_the_array() -> None:
     assert not cut.requires_grad and cut.data is y.data and cut.name == "y"
     (y * cut).backward()
     assert x.grad.item() == 3 * 6
+
+
+def origins(t: ts.Tensor) -> list[tuple[Any, int]]:
+    assert isinstance(t.constant, Cut)
+    return [(reference(), index) for reference, index in t.constant.origins]
+
+
+def test_what_is_detached_remembers_where_it_was_cut_off_as_long_as_that_lives() -> None:
+    x = leaf(1.0, 2.0)
+    y, z = x * 3, ts.ops.stack(ts.ops.split(ts.ops.exp(x), 2)[::-1], 0)
+    assert origins(y.detach()) == origins(y.detach().detach()) == [(y.place, 0)]
+    (exponentials,) = z.place.sources[0].op.sources
+    assert origins(z.detach()) == [(exponentials, 0)]  # behind what only puts together, and may be gone with z
+    assert origins(ts.ops.stack([y, z.reshape(2)]).reshape(-1).detach()) == [(y.place, 0), (exponentials, 0)]
+    assert x.detach().constant is None and ts.tensor([1.0]).detach().constant is None
+    cut = y.detach()
+    del y
+    assert origins(cut) == [(None, 0)]
+    for copy in (pickle.loads(pickle.dumps(cut)), copy_of(cut)):
+        assert copy.tolist() == cut.tolist() and not isinstance(copy.constant, Cut)
+
+
+def test_detaching_a_deep_pile_of_views_is_no_work_twice() -> None:
+    x = leaf(1.0) * 2
+    made = x.place
+    for _ in range(60):
+        x = ts.ops.stack([x, x]).reshape(-1)[:1]
+    assert origins(x.detach()) == [(made, 0)]
 
 
 def test_no_grad_leaves_no_graph_and_ends() -> None:

@@ -36,6 +36,7 @@ class Op(Place):
     backward: ClassVar[Callable[..., Any]]
     broadcasts = False  # inputs may be stretched to the output's shape
     views = False  # outputs may share the memory of the first input
+    moves = False  # nothing is computed: the output holds the inputs, side by side
     number: Any = None  # not applied yet, or applied where no gradient was wanted
     shape: Any = None
     dtype: Any = None
@@ -115,6 +116,9 @@ class Op(Place):
         self.kept = self._keep(arrays)
         return Tensor(y, self)
 
+    def maker(self) -> tuple[Any, int]:
+        return self, 0
+
     def _outputs(self, ys: tuple[Any, ...]) -> tuple[Tensor, ...]:
         if -1 in self.keeps:
             raise TypeError(f"{type(self).__name__} has several outputs: its backward cannot ask for `out`")
@@ -154,6 +158,9 @@ class Slot(Place):
         self.op, self.index, self.shape, self.dtype, self.number = op, index, y.shape, y.dtype, op.number
         self.name = self.grad = self.hooks = self.equation = self.gradient_of = None
         self.keeps_grad = False
+
+    def maker(self) -> tuple[Any, int]:
+        return self.op, self.index
 
 
 def mark(x: Any) -> Any:

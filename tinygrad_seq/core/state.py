@@ -13,10 +13,11 @@ class Scope:
     the fused operation that was opened, a Step, a Derivative, or a text.
     """
 
-    __slots__ = ("parent", "owner", "carried")
+    __slots__ = ("parent", "owner", "carried", "state")
 
     def __init__(self, parent: "Scope | None", owner: Any) -> None:
         self.parent, self.owner = parent, owner
+        self.state: int | None = None  # the number of the op that made the state which a recurrent layer was given
         self.carried = 0  # how many earlier calls of a recurrent layer its state's graph reaches back through
 
 

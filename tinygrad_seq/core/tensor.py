@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +38,10 @@ class Place:
     keeps_grad = False
     gradient_of: Any = None  # (Derivative, place), where this is the gradient of a place: noted for pictures
 
+    def maker(self) -> tuple[Any, int]:
+        """The op whose output stands here, if one made it, and which of its outputs."""
+        return None, 0
+
 
 class Leaf(Place):
     """The place of a tensor that no op made: here its gradient gathers."""
@@ -65,6 +70,25 @@ class ConstantGradient(Constant):
 
     __slots__ = ("gradient_of",)
     gradient_of: Any
+
+
+class Cut(Constant):
+    """A tensor that was detached. It remembers where it was cut off, and keeps none of that graph alive."""
+
+    __slots__ = ("origins",)
+    origins: list[tuple[Any, int]]  # the ops whose outputs it holds, by weak references, and which output of each
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a copy, or what is read from a file, comes from nowhere
+        return Constant, (self.shape, self.dtype, self.name)
+
+
+class Piece(Constant):
+    """One time step of a sequence without gradient."""
+
+    __slots__ = ("whole", "t")
+
+    def __init__(self, data: Array, whole: Constant, t: int) -> None:
+        self.shape, self.dtype, self.name, self.whole, self.t = data.shape, data.dtype, None, whole, t
 
 
 class Tensor:
@@ -182,6 +206,9 @@ class Tensor:
     def detach(self) -> Tensor:
         """The same array, as a constant: no gradient flows through it."""
         out = Tensor(self.data)
+        origins = self.constant.origins if isinstance(self.constant, Cut) else _origins(self.place)
+        if origins:
+            out.constant = cut_from(origins, self.data)
         if self.name is not None:
             out.name = self.name
         return out
@@ -315,6 +342,41 @@ class Parameter(Tensor):
     def __init__(self, data: Any) -> None:
         array = tensor(data).data
         super().__init__(array, leaf(array))
+
+
+def cut_from(origins: list[tuple[Any, int]], data: Array) -> Cut:
+    """The mark of a tensor that holds what those ops gave."""
+    mark = Cut(data.shape, data.dtype)
+    mark.origins = origins
+    return mark
+
+
+def note_pieces(parts: Iterable[Any], whole: Any, first: int) -> None:
+    """Note which time steps of a sequence some tensors are, where they have no gradient."""
+    if isinstance(whole, Tensor) and whole.place is None:
+        mark = whole.as_constant()
+        for t, part in enumerate(parts, start=first % whole.shape[1]):
+            part.constant = Piece(part.data, mark, t)
+
+
+def _origins(place: Any) -> list[tuple[Any, int]]:
+    """The ops that computed what stands at a place: those that only put it together may not live on without it."""
+    found: list[tuple[Any, int]] = []
+    seen: set[Any] = {None}
+    waiting = [place]
+    while waiting:
+        here = waiting.pop()
+        if here in seen:
+            continue
+        seen.add(here)
+        op, index = here.maker()
+        if op is None:
+            continue
+        if op.moves or op.views:
+            waiting += reversed(op.sources)
+        else:
+            found.append((weakref.ref(op), index))
+    return found
 
 
 def leaf(data: Array) -> Leaf:

@@ -1,14 +1,15 @@
-"""The warning for a state that is carried from step to step of training, and its whole past with it."""
+"""What a state brings along: its whole past, which may be too much, or the place where it was cut off."""
 
 import sys
 import warnings
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
 from ..core.op import Op, Slot
 from ..core.state import Scope
 from ..core.state import state as running
-from ..core.tensor import Leaf, _Writes
+from ..core.tensor import Cut, Leaf, Tensor, _Writes, cut_from
 from .module import Module
 
 LONGEST = 1000  # calls of a layer that a graph may reach back through; who means more has a reason, and one warning
@@ -32,6 +33,8 @@ def note_carried(layer: Module, state: Any) -> None:
         place = getattr(part, "place", None)
         if not isinstance(place, Op | Slot):
             continue
+        if scope is not None and scope.state is None:
+            scope.state = place.number
         made_in = (place.op if isinstance(place, Slot) else place).scope
         while made_in is not None and made_in.owner is not layer:
             made_in = made_in.parent
@@ -44,6 +47,15 @@ def note_carried(layer: Module, state: Any) -> None:
         elif scope.carried == LONGEST and not within:
             _warn(layer, state, field, part, f"carries the graph of the last {LONGEST:,} calls")
         return
+
+
+def note_cut(state: Tensor, parts: Sequence[Any]) -> None:
+    """Pass on where a detached state of several layers was cut off: to each layer's part its own place."""
+    if isinstance(state.constant, Cut):
+        origins = state.constant.origins
+        each = [[origin] for origin in origins] if len(origins) == len(parts) else [origins] * len(parts)
+        for part, its in zip(parts, each, strict=True):
+            part.constant = cut_from(its, part.data)
 
 
 def _outermost(scope: Scope) -> Scope:

@@ -12,7 +12,7 @@ from ..ops.lstm import LSTMState, LSTMStep, lstm_gates
 from ..ops.rnn import NONLINEARITIES, RNNState, RNNStep
 from ..ops.scan import checked_lengths, named
 from . import init
-from .carried import note_carried
+from .carried import note_carried, note_cut
 from .layers import new_parameter
 from .module import Module
 
@@ -175,7 +175,10 @@ class _Layer(_Recurrent):
             learned = (getattr(self, f"{field}_0") for field in self.State._fields)
             state = tuple(ops.broadcast_to(ops.expand_dims(p, 1), shape) for p in learned)
         state = initial_state(self, self.State, state, x, shape, "layers · directions, B, H")
-        return [self.State(*each) for each in zip(*(ops.unstack(part, 0) for part in state), strict=True)]
+        parts = [ops.unstack(part, 0) for part in state]
+        for whole, pieces in zip(state, parts, strict=True):
+            note_cut(whole, pieces)
+        return [self.State(*each) for each in zip(*parts, strict=True)]
 
     def _first(self) -> Weights:
         return self._weights("_l0")

@@ -7,6 +7,7 @@ import numpy as np
 from ..backend import backend_of
 from ..backend.base import is_basic
 from ..core import Op, Tensor, value
+from ..core.tensor import note_pieces
 from .shape import axes_of, reshape
 
 
@@ -80,7 +81,11 @@ def getitem(x: Any, index: Any) -> Any:
     index = _index(x, index)
     if not is_basic(index):
         _check_places(x, index)
-    return GetItem(index)(x)
+    out = GetItem(index)(x)
+    if type(index) is tuple and len(index) == 2 and type(index[1]) is int and type(index[0]) is slice:
+        if index[0] == slice(None):
+            note_pieces([out], x, index[1])
+    return out
 
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..backend import backend_of
 from ..core import Op, value
+from ..core.tensor import note_pieces
 
 Axis = int | tuple[int, ...] | None
 
@@ -107,6 +108,8 @@ class Split(Op):
 
 class Stack(Op):
     """Equal shapes along a new axis; the pair of Unstack."""
+
+    moves = True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
@@ -235,7 +238,10 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ..
 def unstack(x: Any, axis: int = 0) -> tuple[Any, ...]:
     """The parts of x along an axis, each without it: the reverse of stack."""
     (axis,) = axes_of("unstack", axis, x.ndim)
-    return Unstack(axis)(x)
+    parts = Unstack(axis)(x)
+    if axis == 1:
+        note_pieces(parts, x, 0)
+    return parts
 
 
 def pad(x: Any, widths: Any, fill: float = 0.0) -> Any:

@@ -68,7 +68,8 @@ def graph(
         repeats: True draws each of the equal blocks in a row.
         equations: True writes the whole equation into the box of a symbol: `f_t = σ(W_f x_t + U_f h_{t-1} + b_f)`.
         time: True draws each step of each recurrent layer as one box: time from left to right, layers from bottom to
-            top. "rolled" draws each layer as one box, whose state comes back to it.
+            top. Arrows of attention have its weights, unless backward has freed them, and a detached state is an arrow
+            that is cut. "rolled" draws each layer as one box, whose state comes back to it.
         grad: True shows on each arrow how large ‖∂L/∂·‖ is, where · is the value that the arrow carries and L is
             `value`, a loss of one element: by colour and width, on a log scale. It takes the time of a backward pass
             and leaves the graph as it is; hooks do not run, and no `.grad` is touched.

@@ -22,6 +22,8 @@ from .style import (
 )
 from .value import Edge, Graph, Node, Summary, outline
 
+CUT = "//"  # two short strokes
+
 
 def dot(graph: Graph, drawing: bool = True) -> str:
     """The DOT text of a picture: to be drawn by Graphviz, or to be laid out and drawn by us."""
@@ -107,15 +109,17 @@ def _statistics(value: Summary) -> str:
 
 def edge_tooltip(edge: Edge) -> str:
     """What is known of an arrow; empty where it is nothing."""
-    if edge.gradient is None:
-        return ""
-    return f"{edge.label}: {NORM} = {names.norm(edge.gradient)}".removeprefix(": ")
+    norm = f"{edge.label}: {NORM} = {names.norm(edge.gradient)}" if edge.gradient is not None else ""
+    alpha = f"α = {edge.weight:.3g}" if edge.weight is not None else ""
+    cut = "cut: no gradient comes back" if edge.cut else ""
+    return "\n".join(text for text in (norm.removeprefix(": "), alpha, cut) if text)
 
 
 def _heading(graph: Graph) -> str:
     legend = [f"{side} {words}" for side, words in graph.legend.items()]
     scale = gradient_scale(graph)
     legend += [scale.words] if scale is not None else []
+    legend += [f"{CUT if mark == 'cut' else mark}: {words}" for mark, words in graph.marks.items()]
     text = "\n".join(line for line in (graph.title, graph.note, *legend) if line)
     return f", label={quoted(text)}, tooltip={quoted(text)}" if text else ""
 
@@ -182,10 +186,12 @@ def _node(node: Node) -> str:
 
 def _line(edge: Edge, drawing: bool, scale: Scale | None) -> list[str]:
     """What is written and drawn along an arrow."""
+    label = f"{edge.label} {CUT}".strip() if edge.cut and drawing else edge.label
     # We draw labels on white, and a little away from the line.
-    more = [f"label={quoted(edge.label if drawing else f' {edge.label} ')}"] if edge.label else []
+    more = [f"label={quoted(label if drawing else f' {label} ')}"] if label else []
     line = edge_look(edge, scale)
-    more += [f'color="{line.color}"'] if edge.side in ("-", "+") or scale is not None else []
+    coloured = edge.side in ("-", "+") or edge.weight is not None or scale is not None
+    more += [f'color="{line.color}"'] if coloured else []
     more += [f"style={line.dash}"] if line.dash else []
     if scale is not None:  # wide arrows have long heads
         more += [f"penwidth={line.width:g}", f"arrowsize={0.5 + 0.1 * line.width:g}"]
@@ -193,6 +199,8 @@ def _line(edge: Edge, drawing: bool, scale: Scale | None) -> list[str]:
         more += [f"tooltip={tip}, labeltooltip={tip}"] if drawing else []
     elif edge.side == "+":
         more += ["penwidth=2"]
+    elif edge.weight is not None:
+        more += [f"penwidth={line.width:g}", f"tooltip={quoted(edge_tooltip(edge))}"]
     return more
 
 

@@ -28,11 +28,12 @@ from .style import (
     part_look,
 )
 from .symbols import SMALL, runs, text_width
-from .value import Graph, Node
+from .value import Edge, Graph, Node
 
 MARGIN = 8.0
 SWATCH = 26.0  # the width of a box in the legend
 BAR = 150.0  # and of a scale
+ARROWS = 110.0  # and of the arrows in it
 FAMILY = "Helvetica, Arial, 'DejaVu Sans', sans-serif"
 NARROW = 0.93  # DejaVu Sans is wider than the fonts that a browser takes: matplotlib draws it a little smaller
 
@@ -125,8 +126,10 @@ def scene(graph: Graph) -> Scene:
     legend_width = max((text_width(text, SIZES.label) for text in graph.legend.values()), default=0.0) + SWATCH + 8
     scale = gradient_scale(graph)
     bar, bar_width = _scale(scale) if scale is not None else ([], 0.0)
-    widths = [place.width, legend_width, bar_width, *(text_width(text, size) for text, size, _ in heading)]
-    wide = max(widths) + 2 * MARGIN
+    marks = {mark: f"{mark}: {words}" for mark, words in graph.marks.items()}
+    marks_width = max((text_width(text, SIZES.label * 0.85) for text in marks.values()), default=0.0) + ARROWS + 8
+    widths = [place.width, legend_width, bar_width, marks_width if marks else 0.0]
+    wide = max([*widths, *(text_width(text, size) for text, size, _ in heading)]) + 2 * MARGIN
     groups: list[Group] = []
     y = MARGIN
     words: list[Shape | Words] = []
@@ -141,6 +144,11 @@ def scene(graph: Graph) -> Scene:
     if bar:
         words += [_moved(item, (wide - bar_width) / 2, y) for item in bar]
         y += SIZES.label * 2.2
+    for mark, text in marks.items():
+        y += SIZES.label * 1.5
+        left = (wide - marks_width) / 2
+        words += _mark(mark, left, y - 7)
+        words.append(Words(left + ARROWS + 8, y - 3, text, SIZES.label * 0.85, EDGE.text, "start"))
     if words:
         groups.append(Group("heading", "heading", "", words))
         y += 6
@@ -167,6 +175,7 @@ def scene(graph: Graph) -> Scene:
         for curve in curves:
             whole = Curve([moved(p) for p in curve.points], curve.head and moved(curve.head))
             items += _arrow(whole, edge_look(edge, scale))
+            items += _strokes(whole) if edge.cut else []
         groups.append(Group("edge", f"e{k}", edge_tooltip(edge), items))
     for node in graph.nodes:
         groups.append(Group("node", node.id, tooltip(node), _box(node, moved_box(place.nodes[node.id]))))
@@ -264,6 +273,43 @@ def _moved(item: Shape | Words, dx: float, dy: float) -> Shape | Words:
     if isinstance(item, Words):
         return item._replace(x=item.x + dx, y=item.y + dy)
     return item._replace(path=[(letter, [(x + dx, y + dy) for x, y in points]) for letter, points in item.path])
+
+
+def _mark(mark: str, left: float, y: float) -> list[Shape | Words]:
+    """The arrows that a line of the legend explains."""
+    looks = [Edge("", "", cut=True)] if mark == "cut" else [Edge("", "", weight=alpha) for alpha in (0.0, 0.5, 1.0)]
+    wide = ARROWS / len(looks)
+    items: list[Shape | Words] = []
+    for k, edge in enumerate(looks):
+        x = left + k * wide
+        end = x + wide - 14
+        curve = Curve([(x + (end - x) * n / 3, y) for n in range(4)], (end + 6, y))
+        items += _arrow(curve, edge_look(edge)) + (_strokes(curve) if edge.cut else [])
+    return items
+
+
+def _strokes(curve: Curve) -> list[Shape | Words]:
+    """Two short strokes across an arrow, behind its label."""
+    pieces = (len(curve.points) - 1) // 3
+    k, t = divmod(0.75 * pieces, 1)
+    p = curve.points[3 * int(k) :][:4]
+    x, y = (_bezier([point[axis] for point in p], t) for axis in (0, 1))
+    nearly = _bezier([point[0] for point in p], t + 0.01), _bezier([point[1] for point in p], t + 0.01)
+    dx, dy = nearly[0] - x, nearly[1] - y
+    length = math.hypot(dx, dy) or 1.0
+    dx, dy = dx / length, dy / length
+    items: list[Shape | Words] = []
+    for at in (-2.0, 2.0):  # slanted, as in //
+        px, py = x + at * dx, y + at * dy
+        ends = [(px + side * (2 * dx - 6 * dy), py + side * (2 * dy + 6 * dx)) for side in (-1, 1)]
+        items.append(Shape([("M", ends[:1]), ("L", ends[1:])], "none", EDGE.line, 1.5))
+    return items
+
+
+def _bezier(p: list[float], t: float) -> float:
+    """Where a Bézier curve is at t, on one axis."""
+    s = 1 - t
+    return s**3 * p[0] + 3 * s * s * t * p[1] + 3 * s * t * t * p[2] + t**3 * p[3]
 
 
 def _arrow(curve: Curve, style: Line) -> list[Shape | Words]:

@@ -95,12 +95,17 @@ def look(node: Node) -> Look:
 
 
 def edge_look(edge: Edge, scale: Scale | None = None) -> Line:
-    """The line of an arrow; where the picture has a scale of gradients, by its own."""
+    """The line of an arrow: by its gradient where the picture has a scale of them; an arrow of attention is the wider
+    and darker, the more it carries."""
     if scale is not None:
-        return scale.line(edge.gradient)
+        line = scale.line(edge.gradient)
+        return line._replace(dash="dashed") if edge.cut else line
     if edge.side in ("-", "+"):
         return Line(SIDES[edge.side].line, 1.8 if edge.side == "+" else 1.1, "dashed" if edge.side == "-" else "")
-    return Line(EDGE.line, 1.1)
+    if edge.weight is not None:
+        grey = round(215 - 190 * edge.weight)
+        return Line("#" + f"{grey:02X}" * 3, round(0.7 + 3.3 * edge.weight, 2))
+    return Line(EDGE.line, 1.1, "dashed" if edge.cut else "")
 
 
 def part_look(part: Part) -> Look:

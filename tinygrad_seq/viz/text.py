@@ -20,7 +20,8 @@ def text(graph: Graph) -> str:
     numbers = {node.id: str(k) for k, node in enumerate(item for _, item in shown if isinstance(item, Node))}
     sources: dict[str, list[str]] = {}
     for edge in graph.edges:
-        sources.setdefault(edge.target, []).append(edge.side.strip("=") + numbers[edge.source])
+        about = f" α {edge.weight:.2f}" if edge.weight is not None else " cut" if edge.cut else ""
+        sources.setdefault(edge.target, []).append(edge.side.strip("=") + numbers[edge.source] + about)
     wide = len(str(len(graph.nodes) - 1))
     rows = [_row(depth, item, numbers, sources, wide) for depth, item in shown]
     column = min(max((cell_len(left) for left, right in rows if right), default=0), COLUMN)
@@ -28,6 +29,7 @@ def text(graph: Graph) -> str:
     if graph.sides:
         out = [f"{item.side.strip('='):1} {row}" for (_, item), row in zip(shown, out, strict=True)]
     legend = [f"{side} {words}" for side, words in graph.legend.items()]
+    legend += [f"{mark}: {words}" for mark, words in graph.marks.items()]
     return "\n".join([*(line for line in (graph.title, graph.note) if line), *legend, *out])
 
 

@@ -64,6 +64,7 @@ class Edge:
     side: str = ""  # as a Node's
     gradient: float | None = None  # ‖∂L/∂·‖ of the value that it carries; None: not computed
     weight: float | None = None  # α, where it is an arrow of attention: from 0 to 1
+    cut: bool = False  # the value was detached on the way: no gradient goes back
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,16 @@ class Graph:
             side: f"only in {name}" + ("" if side in used else ": nothing")
             for side, name in zip("-+", self.sides, strict=False)
         }
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """What special arrows of a picture mean: "α", those of attention, and "cut"; empty where there are none."""
+        found = {}
+        if any(edge.weight is not None for edge in self.edges):
+            found["α"] = "attention from 0 to 1, mean over the batch, and over heads if several"
+        if any(edge.cut for edge in self.edges):
+            found["cut"] = "a detached state goes on, and no gradient comes back"
+        return found
 
     @property
     def size(self) -> Size:
