@@ -351,6 +351,28 @@ def test_arrows_of_attention_carry_the_alignment(score: str, order: str) -> None
     assert weights(ts.graph(logits, time=True, open="masked_softmax")) == found
 
 
+@each_renderer
+@pytest.mark.parametrize("lengths", [(4, 3), (20, 12)])
+def test_arcs_of_attention_cross_no_box_and_stay_inside(
+    renderer: render.Renderer, lengths: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render, "find", lambda: renderer)
+    S, T = lengths
+    g = ts.graph(decoder()(tokens(S, 9), tokens(T, 7)), time=True)
+    placed = layout(g)
+    arcs = [(edge, curves) for edge, (curves, _) in zip(g.edges, placed.edges, strict=True) if edge.weight is not None]
+    assert len(arcs) == min(S, 5) * min(T, 5)
+    for edge, (arc,) in arcs:
+        t = np.linspace(0, 1, 60)[:, None]
+        a, b, c, d = (np.array(point) for point in arc.points)
+        path = (1 - t) ** 3 * a + 3 * (1 - t) ** 2 * t * b + 3 * (1 - t) * t**2 * c + t**3 * d
+        assert (path >= 0).all() and (path <= (placed.width, placed.height)).all()
+        for name, box in placed.nodes.items():
+            if name not in (edge.source, edge.target):
+                inside = (abs(path - (box.x, box.y)) < (box.width / 2, box.height / 2)).all(1)
+                assert not inside.any(), (edge, name)
+
+
 def test_the_keys_of_a_score_are_part_of_its_arrows() -> None:
     g = ts.graph(decoder("mlp")(tokens(3, 9), tokens(2, 7)), time=True)
     assert not any(node.label == "@" for node in g.nodes)

@@ -74,10 +74,14 @@ def _read(found: dict[str, Any], graph: Graph) -> Layout:
     waiting: dict[tuple[str, str], list[Any]] = {}
     for edge in sorted(found.get("edges", []), key=lambda edge: edge["_gvid"]):
         waiting.setdefault((names[edge["tail"]], names[edge["head"]]), []).append(edge)
-    edges = []
+    edges: list[tuple[list[Curve], Point | None]] = []
     passing = is_grid(graph) and _passing(graph)
     turned = is_turned(graph) if is_grid(graph) else [False] * len(graph.edges)
     for wanted, back in zip(graph.edges, turned, strict=True):
+        if is_grid(graph) and wanted.weight is not None:
+            arc = _arc(nodes, nodes[wanted.source], nodes[wanted.target])
+            edges.append(([arc], _at(arc, 0.5) if wanted.label else None))
+            continue
         ends = (wanted.target, wanted.source) if back else (wanted.source, wanted.target)
         edge = waiting[ends].pop(0)
         curves = []
@@ -95,7 +99,46 @@ def _read(found: dict[str, Any], graph: Graph) -> Layout:
             (curves, at if at is None or edge.source == edge.target else _aside(curves, at))
             for edge, (curves, at) in zip(graph.edges, edges, strict=True)
         ]
-    return Layout(right - left, top - bottom, nodes, parts, edges)
+    return _with_room(Layout(right - left, top - bottom, nodes, parts, edges))
+
+
+def _arc(nodes: dict[str, Box], a: Box, b: Box) -> Curve:
+    """An arrow of attention: up from one box, over all that stands between, and down left of the column of the other,
+    so that nothing is crossed. What goes farther goes higher."""
+    x, y = a.x, a.y - a.height / 2
+    end_x, end_y = b.x - b.width / 2 - 4, b.y - b.height / 4 - 4
+    between = [box.y - box.height / 2 for box in nodes.values() if a.x - 1 < box.x < b.x + 1]
+    apex = min([y, end_y, *between]) - 8 - 0.09 * abs(end_x - x)
+    high = (8 * apex - y - end_y) / 6  # a Bézier curve reaches three quarters of the way to its control points
+    return Curve([(x, y), (x + 12, high), (end_x - 12, high), (end_x, end_y)], (end_x + 4, end_y + 4))
+
+
+def _at(curve: Curve, t: float) -> Point:
+    """Where a single Bézier curve is at t, from 0 to 1."""
+    r = 1 - t
+    x, y = (
+        r**3 * a + 3 * r * r * t * b + 3 * r * t * t * c + t**3 * d for a, b, c, d in zip(*curve.points, strict=True)
+    )
+    return x, y
+
+
+def _with_room(placed: Layout) -> Layout:
+    """The same, moved down where arcs reach above the rest."""
+    single = [curve for curves, _ in placed.edges for curve in curves if len(curve.points) == 4]
+    down = max(0.0, 6 - min((_at(curve, k / 20)[1] for curve in single for k in range(21)), default=6))
+    if not down:
+        return placed
+    nodes = {name: box._replace(y=box.y + down) for name, box in placed.nodes.items()}
+    parts = {name: box._replace(y=box.y + down) for name, box in placed.parts.items()}
+
+    def moved(p: Point | None) -> Any:
+        return None if p is None else (p[0], p[1] + down)
+
+    edges = [
+        ([Curve([moved(p) for p in curve.points], moved(curve.head)) for curve in curves], moved(at))
+        for curves, at in placed.edges
+    ]
+    return Layout(placed.width, placed.height + down, nodes, parts, edges)
 
 
 def _passing(graph: Graph) -> bool:
