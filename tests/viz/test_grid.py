@@ -351,6 +351,13 @@ def test_arrows_of_attention_carry_the_alignment(score: str, order: str) -> None
     assert weights(ts.graph(logits, time=True, open="masked_softmax")) == found
 
 
+def test_gradients_decide_how_arrows_of_attention_look() -> None:
+    loss = decoder().loss(tokens(4, 9), tokens(3, 7))
+    g = ts.graph(loss, time=True, grad=True)
+    assert len(weights(g)) == 4 * 2 and "α" not in g.marks and "α = " in g.dot
+    assert weights(ts.graph(loss, time=True)) == pytest.approx(weights(g), abs=1e-6)
+
+
 @each_renderer
 @pytest.mark.parametrize("lengths", [(4, 3), (20, 12)])
 def test_arcs_of_attention_cross_no_box_and_stay_inside(

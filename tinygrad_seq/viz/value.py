@@ -122,9 +122,11 @@ class Graph:
 
     @property
     def marks(self) -> dict[str, str]:
-        """What special arrows of a picture mean: "α", those of attention, and "cut"; empty where there are none."""
+        """What special arrows of a picture mean: "α", those of attention, and "cut"; empty where there are none.
+
+        Where gradients are drawn, they decide how wide an arrow is, and α is in its tooltip alone."""
         found = {}
-        if any(edge.weight is not None for edge in self.edges):
+        if any(edge.weight is not None for edge in self.edges) and all(edge.gradient is None for edge in self.edges):
             found["α"] = "attention from 0 to 1, mean over the batch, and over heads if several"
         if any(edge.cut for edge in self.edges):
             found["cut"] = "a detached state goes on, and no gradient comes back"
