@@ -796,13 +796,18 @@ class _Picture:
                 )
             )
         edges = []
+        values: dict[Any, int] = {}  # what arrows carry, in the order in which they do
         for where in order:
             for place, label, carries in self.boxes[where].inputs:
                 source = self._key(place)
                 if source is not place and len(self.boxes[source].slots) > 1:
                     label = self._name(place) or label or f"output {place.index}"
                 norm = None if self.gradients is None else self.gradients.norm(carries)
-                edges.append(Edge(ids[source], ids[where], label, gradient=norm))
+                carried: tuple[tuple[int, float], ...] = ()
+                if self.gradients is not None and norm is not None:
+                    value = self.gradients.outside(carries)
+                    carried = ((values.setdefault(value, len(values)), norm),)
+                edges.append(Edge(ids[source], ids[where], label, gradient=norm, carries=carried))
         return Graph(title, tuple(nodes), tuple(edges), tuple(parts.parts))
 
     def _value(self, where: Any, box: _Box) -> Summary | None:

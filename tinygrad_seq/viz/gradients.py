@@ -38,7 +38,7 @@ class Gradients:
 
     def of(self, place: Any) -> Summary | None:
         """Of the whole gradient of a place; None where there is none."""
-        place = self._outside(place)
+        place = self.outside(place)
         return self.noted.get(place) if self._needs(place) else None
 
     def norm(self, place: Any, t: int | None = None) -> float | None:
@@ -46,7 +46,7 @@ class Gradients:
         whole = self.of(place)
         if whole is None or t is None:
             return None if whole is None else whole.norm
-        return float(self.steps[self._outside(place)][t])
+        return float(self.steps[self.outside(place)][t])
 
     def _note(self, place: Any, g: Any) -> None:
         self.noted[place] = summary(g)
@@ -56,7 +56,7 @@ class Gradients:
         if op in self.found.opened:
             self.arrived.setdefault(op, []).append((k, g))
 
-    def _outside(self, place: Any) -> Any:
+    def outside(self, place: Any) -> Any:
         """The place itself, where a definition ran on a copy of it: its gradient is the sum over all its uses."""
         while place in self.found.alias:
             place = self.found.alias[place]

@@ -65,6 +65,8 @@ class Edge:
     gradient: float | None = None  # ‖∂L/∂·‖ of the value that it carries; None: not computed
     weight: float | None = None  # α, where it is an arrow of attention: from 0 to 1
     cut: bool = False  # the value was detached on the way: no gradient goes back
+    # Which values' gradients these are, by number, each with its norm: an arrow that stands for many counts each once.
+    carries: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,7 @@ class Graph:
             found = json.loads(text)
             return Graph(
                 nodes=tuple(_node_from(node) for node in found.pop("nodes")),
-                edges=tuple(Edge(**edge) for edge in found.pop("edges")),
+                edges=tuple(_edge_from(edge) for edge in found.pop("edges")),
                 parts=tuple(Part(**part) for part in found.pop("parts")),
                 sides=tuple(found.pop("sides")),
                 **found,
@@ -263,6 +265,12 @@ def _node_from(fields: dict[str, Any]) -> Node:
     node = Node(**fields)
     shape = None if node.shape is None else tuple(node.shape)
     return replace(node, shape=shape, value=summary(node.value), gradient=summary(node.gradient))
+
+
+def _edge_from(fields: dict[str, Any]) -> Edge:
+    """An Edge from what JSON made of it."""
+    edge = Edge(**fields)
+    return replace(edge, carries=tuple((number, norm) for number, norm in edge.carries))
 
 
 def write(path: Path, data: bytes) -> Path:
@@ -362,7 +370,8 @@ def fold(graph: Graph, groups: Iterable[tuple[Iterable[str], str, str | None]]) 
             nodes.append(replace(node, id=name))
     edges: dict[tuple[str, str, str], str] = {}
     kept: list[Edge] = []
-    carried: dict[tuple[str, str, str], set[tuple[str, str, float]]] = {}  # the values whose gradients are known
+    carried: dict[tuple[str, str, str], dict[Any, float]] = {}  # the values whose gradients are known, with the norms
+    cut: dict[tuple[str, str, str], bool] = {}  # whether all of them are
     folded = set(place.values())
     for edge in graph.edges:
         source, target = new[edge.source], new[edge.target]
@@ -375,11 +384,16 @@ def fold(graph: Graph, groups: Iterable[tuple[Iterable[str], str, str | None]]) 
         ends = source, target, edge.side
         before = edges.get(ends)
         edges[ends] = edge.label if before is None or before == edge.label else ""
-        if edge.gradient is not None:
-            carried.setdefault(ends, set()).add((edge.source, edge.label, edge.gradient))
+        if edge.gradient is not None:  # where nothing says which value it is, its box and its label do
+            values: dict[Any, float] = dict(edge.carries) or {(edge.source, edge.label, edge.gradient): edge.gradient}
+            carried.setdefault(ends, {}).update(values)
+        cut[ends] = cut.get(ends, True) and edge.cut
     for ends, label in edges.items():
-        norms = [norm for _, _, norm in sorted(carried.get(ends, ()))]
-        kept.append(Edge(*ends[:2], label, ends[2], math.hypot(*norms) if norms else None))
+        values = carried.get(ends, {})
+        norm = math.hypot(*values.values()) if values else None
+        known = tuple((value, n) for value, n in values.items() if isinstance(value, int))
+        known = known if len(known) == len(values) else ()
+        kept.append(Edge(*ends[:2], label, ends[2], norm, cut=cut[ends], carries=known))
     order = {node.id: k for k, node in enumerate(nodes)}
     kept.sort(key=lambda edge: order[edge.target])
     return without_empty_parts(replace(graph, nodes=tuple(nodes), edges=tuple(kept)))
