@@ -29,20 +29,13 @@ class Step(Protocol):
         """What every contender must come to."""
 
 
-class OurTraining:
-    """A step as the Trainer takes it, through the public API."""
+class Training:
+    """A step of ours or of PyTorch, whose names are the same."""
 
-    def __init__(self, model: Any, loss: Callable[[], Any]) -> None:
-        import tinygrad_seq as ts
-        from tinygrad_seq.backend.memory import keep_freed_memory
-
-        keep_freed_memory()  # as the Trainer does
-        self.model, self.loss = model, loss
-        self.clip = ts.optim.clip_grad_norm
-        self.optimizer = ts.optim.Adam(model.parameters(), LEARNING_RATE)
-
-    def weights(self) -> Arrays:
-        return {name: p.numpy() for name, p in self.model.named_parameters()}
+    model: Any
+    loss: Callable[[], Any]
+    clip: Callable[..., Any]
+    optimizer: Any
 
     def result(self) -> Arrays:
         self.optimizer.zero_grad()
@@ -57,7 +50,23 @@ class OurTraining:
         self.optimizer.step()
 
 
-class TorchTraining:
+class OurTraining(Training):
+    """A step as the Trainer takes it, through the public API."""
+
+    def __init__(self, model: Any, loss: Callable[[], Any]) -> None:
+        import tinygrad_seq as ts
+        from tinygrad_seq.backend.memory import keep_freed_memory
+
+        keep_freed_memory()  # as the Trainer does
+        self.model, self.loss = model, loss
+        self.clip = ts.optim.clip_grad_norm
+        self.optimizer = ts.optim.Adam(model.parameters(), LEARNING_RATE)
+
+    def weights(self) -> Arrays:
+        return {name: p.numpy() for name, p in self.model.named_parameters()}
+
+
+class TorchTraining(Training):
     """The same in PyTorch, with the fused Adam."""
 
     def __init__(self, model: Any, loss: Callable[[], Any], weights: Arrays | None) -> None:
@@ -73,18 +82,6 @@ class TorchTraining:
 
         self.loss = torch.compile(self.loss)
         return self
-
-    def result(self) -> Arrays:
-        self.optimizer.zero_grad()
-        self.loss().backward()
-        return {name: p.grad.numpy() for name, p in self.model.named_parameters()}
-
-    def run(self) -> None:
-        loss = self.loss()
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.clip(self.model.parameters(), CLIP)
-        self.optimizer.step()
 
 
 def copy_weights(model: Any, weights: Arrays | None) -> None:

@@ -399,6 +399,31 @@ def test_residual_blocks_of_models_do_not_count_twice(name: str) -> None:
     assert compared >= 5
 
 
+class Stacked(ts.nn.Module):
+    """Four equal blocks in a row, all of whose outputs are read at the end."""
+
+    def __init__(self) -> None:
+        self.blocks = [Residual() for _ in range(4)]
+
+    def forward(self, x: ts.Tensor) -> ts.Tensor:
+        self.outputs = []
+        for block in self.blocks:
+            x = block(x)
+            self.outputs.append(x)
+        return ts.ops.concatenate(self.outputs, axis=-1)
+
+
+def test_what_reads_all_equal_blocks_has_one_arrow_from_the_one_that_is_drawn() -> None:
+    model = Stacked().to("float64")
+    loss = (model(normal(B, D, grad=True)) ** 2).sum()
+    g = ts.graph(loss, grad=True)
+    assert any(part.label.endswith("× 4") for part in g.parts)
+    end = next(node.id for node in g.nodes if "concatenate" in node.label)
+    (arrow,) = (edge for edge in g.edges if edge.target == end)
+    of_first = ts.grad(loss, model.outputs[0]).numpy()
+    assert arrow.gradient == pytest.approx(float(np.linalg.norm(of_first)), rel=1e-12)
+
+
 def test_a_long_sequence_takes_seconds() -> None:
     out, _ = ts.nn.LSTM(D, H)(normal(B, 300, D).astype("float32"))
     loss = (out[:, -1] ** 2).sum()

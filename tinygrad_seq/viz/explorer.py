@@ -16,7 +16,7 @@ from .build import HARDEST, MOST
 from .inside import Tree, but_for_names, called
 from .page import inline_svg
 from .rules import local_rule
-from .value import Edge, Graph, Node, Summary, close, depths, fold_steps, fold_to_fit
+from .value import Edge, Graph, Node, Summary, depths, fold_depth, fold_steps, fold_to_fit
 
 MOST_PICTURES = 150  # of parts; what lies deeper has none
 AT_ONCE = 30  # boxes up to which a part's picture shows what its own parts hold
@@ -98,7 +98,7 @@ class _Book:
         if sum(part.parent is None for part in folded.parts) > 1:  # else it is one box, or nearly so
             tabs = {0: "closed"} | tabs
         tabs[deepest] = "all"
-        found = [_Shown(name, self._drawn(_closed(folded, level))) for level, name in tabs.items()]
+        found = [_Shown(name, self._drawn(fold_depth(folded, level))) for level, name in tabs.items()]
         # No tab for a level that is the same picture as the one before it.
         different = [a for a, b in zip(found, [None, *found], strict=False) if b is None or a.graph != b.graph]
         return [] if [level.graph for level in different] == [self.graph] else different
@@ -130,7 +130,7 @@ class _Book:
         inside = fold_steps(inside)
         shown = inside
         for level in range(max(depths(inside).values()), -1, -1):
-            shown = _closed(inside, level)
+            shown = fold_depth(inside, level)
             if len(shown.nodes) <= AT_ONCE:
                 break
         return self._drawn(shown, part)
@@ -198,11 +198,6 @@ class _Book:
             "boxes": boxes,
             "arrows": [[at[edge.source], at[edge.target]] for edge in graph.edges],
         }
-
-
-def _closed(graph: Graph, level: int) -> Graph:
-    """A picture with at most so many frames around each other; what lies deeper is in boxes."""
-    return close(graph, [name for name, n in depths(graph).items() if name is not None and n > level])
 
 
 # -- the way of the gradient

@@ -154,11 +154,13 @@ def _fold(graph: Graph, runs: list[list[_Block]]) -> Graph:
             ends.add(end.id)
     nodes = [boxes[node.id] for node in graph.nodes if node.id not in stands]
     new = {node.id: f"n{k}" for k, node in enumerate(nodes)}
-    own = {edge for edge in graph.edges if edge.source not in stands}
+    # By their ends: what reads all blocks has an arrow from the one that is drawn, with that one's gradient.
+    own = {(edge.source, edge.target, edge.label) for edge in graph.edges if edge.source not in stands}
     edges = []
     for edge in graph.edges:
         moved = replace(edge, source=stands.get(edge.source, edge.source))
-        drawn = edge in own or (edge.source in ends and moved not in own)
+        drawn = edge.source not in stands
+        drawn |= edge.source in ends and (moved.source, moved.target, moved.label) not in own
         if drawn and edge.target not in stands:
             edges.append(replace(moved, source=new[moved.source], target=new[moved.target]))
     return without_empty_parts(
