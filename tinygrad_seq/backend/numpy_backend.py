@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from . import fast
 from .base import Array, Backend
 from .kernels import KERNELS
 
@@ -12,7 +13,7 @@ ONE_HOT_ROWS = 128  # a table of characters: there a one-hot product adds wide r
 
 class NumpyBackend(Backend):
     xp = np
-    kernels = KERNELS
+    kernels = KERNELS | fast.KERNELS
 
     def device_of(self, array: Array) -> str:
         return "cpu"
