@@ -34,6 +34,9 @@ class NumpyBackend(Backend):
             bad = index[(index < low) | (index >= size)].reshape(-1)[0]
             raise IndexError(f"{what}: expected integers from {low} to {size - 1}, got {bad}")
 
+    def adam(self, g: Array, *arguments: Any) -> Array:
+        return fast.adam_step(self, g, *arguments)
+
     def scatter_add(self, shape: tuple[int, ...], index: Any, values: Array) -> Array:
         if isinstance(index, np.ndarray) and index.dtype.kind in "iu" and values.dtype.kind == "f" and values.size:
             return _add_rows(shape, index.reshape(-1), values.reshape(index.size, -1)).reshape(shape)

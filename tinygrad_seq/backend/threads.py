@@ -1,29 +1,94 @@
-"""How many threads compute, and work shared among them: compiled kernels and NumPy's products hold no lock meanwhile."""
+"""How many threads compute, and work shared among them: compiled kernels and products hold no lock meanwhile."""
 
+import ctypes
+import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-_pool: Any = None
-_threads = 2
+import numpy as np
+
+_threads: int | None = None  # None: not asked for yet
+_pool: Any = None  # a ThreadPoolExecutor
+
+
+def num_threads() -> int:
+    """How many threads kernels use: what `set_num_threads` said, or as many as NumPy's products use.
+
+    That is one for each core that the process may run on, or what OPENBLAS_NUM_THREADS or OMP_NUM_THREADS say.
+    """
+    if _threads is not None:
+        return _threads
+    blas = _openblas("get")
+    return blas() if blas else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def set_num_threads(n: int) -> None:
+    """Let kernels and NumPy's products use n threads. For one n, results are the same to the last bit in each run.
+
+    Args:
+        n: at least 1. Where NumPy's BLAS is not the OpenBLAS of its wheels, products keep their number, which the
+            environment variables of that library set.
+
+    >>> import tinygrad_seq as ts
+    >>> before = ts.num_threads()
+    >>> ts.set_num_threads(1)
+    >>> ts.num_threads()
+    1
+    >>> ts.set_num_threads(before)
+    """
+    global _threads
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+        raise ValueError(f"set_num_threads: expected an integer of at least 1, got {n!r}")
+    _threads = int(n)
+    blas = _openblas("set")
+    if blas:
+        blas(_threads)
+    _forget_pool()
+
+
+@cache
+def _openblas(verb: str) -> Any:
+    """The function of NumPy's OpenBLAS that gets or sets its number of threads; None where there is none."""
+    package = Path(np.__file__).parent
+    for folder in (package.parent / "numpy.libs", package / ".dylibs"):
+        for path in folder.glob("*openblas*"):
+            library = ctypes.CDLL(str(path))
+            for prefix, suffix in (("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", "")):
+                function = getattr(library, f"{prefix}openblas_{verb}_num_threads{suffix}", None)
+                if function is not None:
+                    return function
+    return None
 
 
 def parts_of(size: int) -> int:
-    """Into how many parts `split` would cut."""
-    return max(min(_threads, size), 1)
+    """Into how many parts `split` cuts 0 … size."""
+    return max(min(num_threads(), size), 1)
 
 
 def split(work: Callable[[int, int, int], Any], size: int) -> None:
     """work(part, first, end) for equal parts of 0 … size, each on a thread of its own, part 0 on this one."""
     global _pool
     parts = parts_of(size)
-    if parts == 1:
-        work(0, 0, size)
-        return
-    if _pool is None:
-        _pool = ThreadPoolExecutor(_threads - 1)
     bounds = [size * k // parts for k in range(parts + 1)]
-    others = [_pool.submit(work, k, *bounds[k : k + 2]) for k in range(1, parts)]
-    work(0, 0, bounds[1])
-    for other in others:
-        other.result()
+    others = []
+    if parts > 1:
+        from concurrent.futures import ThreadPoolExecutor  # a tenth of this package's import
+
+        _pool = _pool or ThreadPoolExecutor(num_threads() - 1, "tinygrad_seq")
+        others = [_pool.submit(work, k, bounds[k], bounds[k + 1]) for k in range(1, parts)]
+    try:
+        work(0, 0, bounds[1])
+    finally:
+        for other in others:  # they write into arrays that the caller holds
+            other.result()
+
+
+def _forget_pool() -> None:
+    global _pool
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):  # a child has none of its parent's threads
+    os.register_at_fork(after_in_child=_forget_pool)

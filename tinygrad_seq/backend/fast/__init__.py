@@ -13,10 +13,17 @@ import numpy as np
 
 from ..base import Kernel
 from ..kernels import KERNELS as PLAIN
+from ..kernels.adam import adam as plain_adam
 
-# kernel -> the file here that has it compiled
+# What is compiled -> the file here that has it. A kernel's forward gives None for what it leaves to the plain one.
 FILES = {
+    "adam": "adam",
+    "cross_entropy": "loss",
+    "gelu": "gelu",
+    "gru_sequence": "gru",
+    "layer_norm": "norm",
     "lstm_sequence": "lstm",
+    "rnn_sequence": "rnn",
 }
 
 
@@ -31,20 +38,19 @@ class _Tape(NamedTuple):
     kept: Any
 
 
-_found: dict[str, Kernel | None] = {}  # what was looked for until now
+_found: dict[str, Any] = {}  # what was looked for until now
 
 
-def compiled(name: str) -> Kernel | None:
+def compiled(name: str) -> Any:
     """The compiled kernel; None where it is not to be had."""
     if name not in _found:
         _found[name] = _import(name) if os.environ.get("TINYGRAD_SEQ_FAST") != "0" else None
     return _found[name]
 
 
-def _import(name: str) -> Kernel | None:
+def _import(name: str) -> Any:
     try:
-        kernel: Kernel = getattr(importlib.import_module(f".{FILES[name]}", __name__), name)
-        return kernel
+        return getattr(importlib.import_module(f".{FILES[name]}", __name__), name)
     except ImportError as error:
         if error.name != "numba" or not isinstance(error, ModuleNotFoundError):  # it is installed, and unusable
             _give_up(error)
@@ -69,8 +75,9 @@ def _replacing(plain: Kernel, name: str) -> Kernel:
     def forward(be: Any, *inputs: Any, **static: Any) -> tuple[Any, Any]:
         if inputs[0].dtype == np.float32 and inputs[0].size and (kernel := compiled(name)) is not None:
             try:
-                ys, kept = kernel.forward(be, *inputs, **static)
-                return ys, _Tape(kernel, kept)
+                found = kernel.forward(be, *inputs, **static)
+                if found is not None:
+                    return found[0], _Tape(kernel, found[1])
             except CannotCompile as error:
                 _give_up(error)
         return plain.forward(be, *inputs, **static)
@@ -87,4 +94,14 @@ def _replacing(plain: Kernel, name: str) -> Kernel:
     return Kernel(forward, backward)
 
 
-KERNELS = {name: _replacing(PLAIN[name], name) for name in FILES}
+KERNELS = {name: _replacing(plain, name) for name, plain in PLAIN.items() if name in FILES}
+
+
+def adam_step(be: Any, g: Any, *arguments: Any) -> Any:
+    """One Adam step on flat arrays, as `kernels.adam`."""
+    if g.dtype == np.float32 and (step := compiled("adam")) is not None:
+        try:
+            return step(g, *arguments)
+        except CannotCompile as error:
+            _give_up(error)
+    return plain_adam(be, g, *arguments)

@@ -50,17 +50,23 @@ def cache_folder() -> str:
 _FOLDER = cache_folder()
 
 
-def jit(function: Callable[..., Any]) -> Any:
+def jit(function: Callable[..., Any], *freedom: str) -> Any:
     """A function compiled for the arguments of its first call, that runs without the GIL.
 
-    Sums keep their order, and nan and inf go through; a product and a sum may become one operation.
+    nan and inf go through, and sums keep their order; a product and a sum may become one operation.
     """
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = _FOLDER
     try:
-        return numba.njit(function, cache=bool(_FOLDER), nogil=True, fastmath={"contract"}, error_model="numpy")
+        fastmath = {"contract", *freedom}
+        return numba.njit(function, cache=bool(_FOLDER), nogil=True, fastmath=fastmath, error_model="numpy")
     finally:
         numba.config.CACHE_DIR = before
+
+
+def reduction(function: Callable[..., Any]) -> Any:
+    """The same where the order of a sum is free, so that it can be taken in vectors."""
+    return jit(function, "reassoc")
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from ..base import Kernel
 from ..threads import parts_of, split
 from .compiler import jit, kernel
-from .sequence import F32, Sizes, copy_column, empty, ends, flat, gradient, packed, padded, some_ended
+from .sequence import F32, Sizes, add, add_rows, copy_column, empty, ends, flat, gradient, packed, padded, some_ended
 from .vector import (
     ROWS,
     WIDTH,
@@ -68,7 +68,8 @@ def _forward(
     h = z[D_16 * WIDTH :]
     for block in range(first, end):
         s, rows = block * WIDTH, min(WIDTH, B - block * WIDTH)
-        c_all, gates_all, columns_all = c[block * (T + 1) * n :], gates[block * T * 4 * n :], columns[block * T * K * WIDTH :]
+        c_all, gates_all = c[block * (T + 1) * n :], gates[block * T * 4 * n :]
+        columns_all = columns[block * T * K * WIDTH :]
         z[:], c_all[:n] = 0, 0
         to_block(h_0, s * H, H, rows, H, h)
         to_block(c_0, s * H, H, rows, H, c_all)
@@ -96,7 +97,7 @@ def _forward(
 @kernel
 def _backward(
     first: int, end: int, sizes: Any, reverse: bool, lengths: Any, dy: Any, dh_T: Any, dc_T: Any, WT: Any, UT: Any,
-    columns: Any, gates: Any, c: Any, dx: Any, dh_0: Any, dc_0: Any, dW: Any, db: Any,
+    columns: Any, gates: Any, c: Any, dx: Any, dh_0: Any, dc_0: Any, dW: Any, dU: Any, db: Any,
 ) -> None:  # fmt: skip
     B, T, D, H = sizes
     n, M, K = H * WIDTH, whole(4 * H, ROWS), whole(D, WIDTH) + whole(H, WIDTH)
@@ -107,7 +108,8 @@ def _backward(
     zeros = np.zeros(whole(max(D, H), ROWS), F32)
     for block in range(first, end):
         s, rows = block * WIDTH, min(WIDTH, B - block * WIDTH)
-        c_all, gates_all, columns_all = c[block * (T + 1) * n :], gates[block * T * 4 * n :], columns[block * T * K * WIDTH :]
+        c_all, gates_all = c[block * (T + 1) * n :], gates[block * T * 4 * n :]
+        columns_all = columns[block * T * K * WIDTH :]
         dh[:], dc[:], dy_t[:], sums[:] = 0, 0, 0, 0
         to_block(dh_T, s * H, H, rows, H, dh)
         to_block(dc_T, s * H, H, rows, H, dc)
@@ -124,8 +126,7 @@ def _backward(
                     if t >= lengths[s + k]:
                         copy_column(old_c, dc, k, H)
                         a[k : 4 * n : WIDTH] = 0
-            for k in range(4 * n):
-                sums[k] += a[k]
+            add(a, sums, 4 * n)
             keep_rows(a, 4 * H, tiles, T * WIDTH, step)
             product(UT, a, K_a, zeros, dh, H)
             if ended:
@@ -137,16 +138,15 @@ def _backward(
                 from_block(dx_t, D, dx, (s * T + t) * D, T * D, rows)
         from_block(dh, H, dh_0, s * H, H, rows)
         from_block(dc, H, dc_0, s * H, H, rows)
-        add_products(tiles, 4 * H, columns_all, T * WIDTH, dW, K)
-        for k in range(4 * H):
-            for q in range(rows):
-                db[k] += sums[k * WIDTH + q]
+        add_products(tiles, 4 * H, columns_all, T * WIDTH, dW, D)
+        add_products(tiles, 4 * H, columns_all[whole(D, WIDTH) * T * WIDTH :], T * WIDTH, dU, H)
+        add_rows(sums, 4 * H, db)
 
 
 def forward(
     be: Any, x: Any, h_0: Any, c_0: Any, W: Any, U: Any, b: Any, reverse: bool, lengths: Any
 ) -> tuple[Any, Any]:
-    sizes = B, T, _, H = Sizes(*x.shape, h_0.shape[-1])
+    sizes = B, T, _, H = Sizes.of(x, h_0)
     y, h_T, c_T = empty(B, T, H), empty(B, H), empty(B, H)
     tape = columns, gates, c = sizes.room(T, sizes.K), sizes.room(T, 4 * H), sizes.room(T + 1, H)
     how = tuple(sizes), reverse, ends(lengths, sizes)
@@ -157,19 +157,17 @@ def forward(
 
 def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool, lengths: Any) -> Any:
     x, h_0, _, W, U, _ = inputs
-    sizes = B, T, D, H = Sizes(*x.shape, h_0.shape[-1])
+    sizes = B, T, D, H = Sizes.of(x, h_0)
     how = tuple(sizes), reverse, ends(lengths, sizes)
     given = gradient(g[0], B, T, H), gradient(g[1], B, H), gradient(g[2], B, H), packed(W.T), packed(U.T)
     dx, dh_0, dc_0 = empty(B, T, D) if needs[0] else empty(0), empty(B, H), empty(B, H)
-    parts = parts_of(sizes.blocks)
-    dA, db = np.zeros((parts, 4 * H, sizes.K), F32), np.zeros((parts, 4 * H), F32)
+    sums = [np.zeros((parts_of(sizes.blocks), *p.shape), F32) for p in inputs[3:]]  # of each thread
 
     def work(part: int, first: int, end: int) -> None:
-        _backward(first, end, *how, *given, *tape, *map(flat, (dx, dh_0, dc_0, dA[part], db[part])))
+        _backward(first, end, *how, *given, *tape, *map(flat, (dx, dh_0, dc_0, *(each[part] for each in sums))))
 
     split(work, sizes.blocks)
-    dA = dA.sum(0)
-    return dx if needs[0] else None, dh_0, dc_0, dA[:, :D].copy(), dA[:, -whole(H, WIDTH) :][:, :H].copy(), db.sum(0)
+    return dx if needs[0] else None, dh_0, dc_0, *(each.sum(0) for each in sums)
 
 
 lstm_sequence = Kernel(forward, backward)

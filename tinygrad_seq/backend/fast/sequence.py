@@ -18,6 +18,11 @@ class Sizes(NamedTuple):
     D: int
     H: int
 
+    @classmethod
+    def of(cls, x: Any, h_0: Any) -> "Sizes":
+        B, T, D = x.shape
+        return cls(B, T, D, h_0.shape[-1])
+
     @property
     def blocks(self) -> int:
         return -(-self.B // WIDTH)
@@ -25,7 +30,7 @@ class Sizes(NamedTuple):
     @property
     def K(self) -> int:
         """Features of [x_t; h_{t-1}] in a block: each of the two begins a new square."""
-        return whole(self.D, WIDTH) + whole(self.H, WIDTH)
+        return int(whole(self.D, WIDTH) + whole(self.H, WIDTH))
 
     def room(self, T: int, features: int) -> Any:
         """For some features of all sequences at T steps."""
@@ -91,3 +96,17 @@ def copy_column(source: Any, target: Any, b: int, features: int) -> None:
     """One sequence of a block."""
     for f in range(features):
         target[f * WIDTH + b] = source[f * WIDTH + b]
+
+
+@jit
+def add(a: Any, total: Any, n: int) -> None:
+    for k in range(n):
+        total[k] += a[k]
+
+
+@jit
+def add_rows(block: Any, M: int, total: Any) -> None:
+    """total (M) += the sums of a block's rows."""
+    for m in range(M):
+        for b in range(WIDTH):
+            total[m] += block[m * WIDTH + b]
