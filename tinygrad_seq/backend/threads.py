@@ -81,8 +81,10 @@ def split(work: Callable[[int, int, int], Any], size: int) -> None:
     try:
         work(0, 0, bounds[1])
     finally:
-        for other in others:  # they write into arrays that the caller holds
-            other.result()
+        errors = [other.exception() for other in others]  # waits for all: they write into the caller's arrays
+    for error in errors:
+        if error is not None:
+            raise error
 
 
 def _forget_pool() -> None:
