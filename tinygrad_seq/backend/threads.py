@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-_threads: int | None = None  # None: not asked for yet
+_threads: int | None = None  # None: as many as NumPy's products use
+_shares = False  # whether work was shared among threads of our own: NumPy's products then use one
 _pool: Any = None  # a ThreadPoolExecutor
 
 
@@ -28,7 +29,7 @@ def set_num_threads(n: int) -> None:
     """Let kernels and NumPy's products use n threads. For one n, results are the same to the last bit in each run.
 
     Args:
-        n: at least 1. Where NumPy's BLAS is not the OpenBLAS of its wheels, products keep their number, which the
+        n: at least 1. Where NumPy's BLAS is not the OpenBLAS of its wheels, its products keep their number, which the
             environment variables of that library set.
 
     >>> import tinygrad_seq as ts
@@ -38,14 +39,27 @@ def set_num_threads(n: int) -> None:
     1
     >>> ts.set_num_threads(before)
     """
-    global _threads
+    global _threads, _pool
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise ValueError(f"set_num_threads: expected an integer of at least 1, got {n!r}")
     _threads = int(n)
+    _set_products(1 if _shares else _threads)
+    _pool = None
+
+
+def shares() -> bool:
+    """Whether work is shared among our own threads, and each of NumPy's products runs on the thread that calls it.
+
+    Both at once lose: for tens of milliseconds after a product the threads of OpenBLAS wait for the next in a loop, and
+    take the cores from ours. A training step with an LSTM took 44 ms so, and 26 with products on one thread.
+    """
+    return _shares
+
+
+def _set_products(n: int) -> None:
     blas = _openblas("set")
     if blas:
-        blas(_threads)
-    _forget_pool()
+        blas(n)
 
 
 @cache
@@ -69,11 +83,14 @@ def parts_of(size: int) -> int:
 
 def split(work: Callable[[int, int, int], Any], size: int) -> None:
     """work(part, first, end) for equal parts of 0 … size, each on a thread of its own, part 0 on this one."""
-    global _pool
+    global _pool, _shares, _threads
     parts = parts_of(size)
     bounds = [size * k // parts for k in range(parts + 1)]
     others = []
     if parts > 1:
+        if not _shares:
+            _shares, _threads = True, num_threads()
+            _set_products(1)
         from concurrent.futures import ThreadPoolExecutor  # a tenth of this package's import
 
         _pool = _pool or ThreadPoolExecutor(num_threads() - 1, "tinygrad_seq")

@@ -22,6 +22,7 @@ FILES = {
     "gelu": "gelu",
     "gru_sequence": "gru",
     "layer_norm": "norm",
+    "linear": "linear",
     "lstm_sequence": "lstm",
     "rnn_sequence": "rnn",
 }
