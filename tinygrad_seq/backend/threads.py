@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .memory import keep_freed_memory
+
 _threads: int | None = None  # None: as many as NumPy's products use
 _shares = False  # whether work was shared among threads of our own: NumPy's products then use one
 _pool: Any = None  # a ThreadPoolExecutor
@@ -28,6 +30,8 @@ def num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Let kernels and NumPy's products use n threads. For one n, results are the same to the last bit in each run.
 
+    Freed memory is then kept for the next step, as while a Trainer runs; TINYGRAD_SEQ_MALLOPT=0 prevents it.
+
     Args:
         n: at least 1. Where NumPy's BLAS is not the OpenBLAS of its wheels, its products keep their number, which the
             environment variables of that library set.
@@ -45,6 +49,7 @@ def set_num_threads(n: int) -> None:
     _threads = int(n)
     _set_products(1 if _shares else _threads)
     _pool = None
+    keep_freed_memory()
 
 
 def shares() -> bool:
