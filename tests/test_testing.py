@@ -8,8 +8,7 @@ import pytest
 
 import tinygrad_seq as ts
 from tinygrad_seq import ops
-from tinygrad_seq.backend import Kernel
-from tinygrad_seq.backend.kernels import KERNELS
+from tinygrad_seq.backend import Kernel, backend_for
 from tinygrad_seq.core import FusedOp, Op
 from tinygrad_seq.testing import check_fused, check_grads
 
@@ -279,12 +278,12 @@ def _same_array_forgotten(*args: Any) -> Any:
     ],
 )
 def test_kernels_that_differ(monkeypatch: Any, forward: Any, backward: Any, words: str) -> None:
-    monkeypatch.setitem(KERNELS, "pair", Kernel(forward, backward))
+    monkeypatch.setitem(backend_for("cpu").kernels, "pair", Kernel(forward, backward))
     assert words in wrong(lambda x, y: Pair()(x, y), [X, Y], check=check_fused)
 
 
 def test_a_kernel_that_is_its_definition(monkeypatch: Any) -> None:
-    monkeypatch.setitem(KERNELS, "pair", Kernel(_right, _right_back))
+    monkeypatch.setitem(backend_for("cpu").kernels, "pair", Kernel(_right, _right_back))
     check_fused(lambda x, y: Pair()(x, y), [X, Y])
     check_fused(Pair(), [X, Y])
     check_fused(ops.softmax(ts.tensor(X, requires_grad=True), axis=0).place, X)

@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import nn, ops, optim
+from .backend.threads import num_threads, set_num_threads
 from .core import Parameter, Tensor, definitions, equations, grad, no_grad, record, tensor
 from .core.random import seed
 
@@ -30,10 +31,12 @@ __all__ = [
     "models",
     "nn",
     "no_grad",
+    "num_threads",
     "ops",
     "optim",
     "record",
     "seed",
+    "set_num_threads",
     "tensor",
     "testing",
     "trace",

@@ -61,6 +61,18 @@ def test_resume_is_exact_to_the_last_bit(tmp_path: Path) -> None:
     assert straight.history.validation[-1] == again.history.validation[-1]
 
 
+def test_resume_takes_as_many_threads_as_before(tmp_path: Path) -> None:
+    before = ts.num_threads()
+    try:
+        ts.set_num_threads(3)
+        new_trainer(tmp_path).save()
+        ts.set_num_threads(1)
+        new_trainer().resume(tmp_path)
+        assert ts.num_threads() == 3
+    finally:
+        ts.set_num_threads(before)
+
+
 def test_resume_of_a_finished_run_changes_nothing(tmp_path: Path) -> None:
     new_trainer(tmp_path).run()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}

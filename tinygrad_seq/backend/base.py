@@ -67,6 +67,12 @@ class Backend:
             return (rows @ b).reshape(*a.shape[:-1], b.shape[-1])
         return a @ b
 
+    def adam(self, g: Array, *arguments: Any) -> Array:
+        """One Adam step on flat arrays: see `kernels.adam`."""
+        from .kernels.adam import adam
+
+        return adam(self, g, *arguments)
+
     def keep_mask(self, key: int, shape: tuple[int, ...], p: float) -> Array:
         """True with probability 1 - p at each place: a function of the key and the place, the same on every backend.
 

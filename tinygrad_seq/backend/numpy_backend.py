@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from . import fast
 from .base import Array, Backend
 from .kernels import KERNELS
 
@@ -12,7 +13,7 @@ ONE_HOT_ROWS = 128  # a table of characters: there a one-hot product adds wide r
 
 class NumpyBackend(Backend):
     xp = np
-    kernels = KERNELS
+    kernels = KERNELS | fast.KERNELS
 
     def device_of(self, array: Array) -> str:
         return "cpu"
@@ -32,6 +33,9 @@ class NumpyBackend(Backend):
         if index.size and not (low <= index.min() and index.max() < size):
             bad = index[(index < low) | (index >= size)].reshape(-1)[0]
             raise IndexError(f"{what}: expected integers from {low} to {size - 1}, got {bad}")
+
+    def adam(self, g: Array, *arguments: Any) -> Array:
+        return fast.adam_step(self, g, *arguments)
 
     def scatter_add(self, shape: tuple[int, ...], index: Any, values: Array) -> Array:
         if isinstance(index, np.ndarray) and index.dtype.kind in "iu" and values.dtype.kind == "f" and values.size:

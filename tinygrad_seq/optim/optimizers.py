@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ..backend import backend_of
-from ..backend.kernels.adam import adam
 from ..core import Leaf, Tensor
 from ..core.tensor import mark_written
 
@@ -259,7 +258,7 @@ class Adam(Optimizer):
         if decay and not self.decoupled:
             g += decay * flat.weights(part)
         b1, b2 = group["beta1"], group["beta2"]
-        change = adam(flat.backend, g, m, v, work, group["lr"], b1, b2, group["eps"], step)
+        change = flat.backend.adam(g, m, v, work, group["lr"], b1, b2, group["eps"], step)
         return change + group["lr"] * decay * flat.weights(part) if decay and self.decoupled else change
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from ..backend.memory import keep_freed_memory
+from ..backend.threads import num_threads, set_num_threads
 from ..core import Tensor
 from ..core.random import get_state, set_state
 from ..nn import Module
@@ -173,13 +174,15 @@ class Trainer:
             self.step,
             model=self.task.model.state_dict(),
             optimizer=optimizer | {f"task.{name}": array for name, array in arrays.items()},
-            state=self.extra | {"task": values, "random": list(get_state()), "history": self.history._asdict()},
+            state=self.extra
+            | {"task": values, "random": list(get_state()), "history": self.history._asdict()}
+            | {"threads": num_threads()},  # sums are taken in parts, one for each
         )
         prune_checkpoints(self.directory)
         return path
 
     def resume(self, path: str | Path) -> Checkpoint:
-        """Go on from a checkpoint: the folder of a run, or of one step."""
+        """Go on from a checkpoint, the folder of a run or of one step, with as many threads as before."""
         checkpoint = load_checkpoint(path)
         own: dict[str, dict[str, Any]] = {"optimizer": {}, "task": {}}
         for name, array in checkpoint.optimizer.items():
@@ -189,6 +192,8 @@ class Trainer:
         self.optimizer.load_state_dict(own["optimizer"])
         self.task.load_state_dict(own["task"], checkpoint.state["task"])
         set_state(checkpoint.state["random"])
+        if "threads" in checkpoint.state:  # older checkpoints do not say
+            set_num_threads(checkpoint.state["threads"])
         self.history = History(
             *([(step, loss) for step, loss in checkpoint.state["history"][k]] for k in History._fields)
         )

@@ -1,0 +1,361 @@
+"""The compiled kernels: each is its definition, in every way it can be called; and when they run at all."""
+
+import itertools
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import tinygrad_seq as ts
+from tinygrad_seq.backend import backend_for, fast, threads
+from tinygrad_seq.core import FusedOp
+from tinygrad_seq.ops.elementwise import Gelu
+from tinygrad_seq.ops.gru import GRUSequence
+from tinygrad_seq.ops.linalg import Linear
+from tinygrad_seq.ops.loss import CrossEntropy
+from tinygrad_seq.ops.lstm import LSTMSequence
+from tinygrad_seq.ops.normalization import LayerNorm
+from tinygrad_seq.ops.rnn import RNNSequence
+
+pytest.importorskip("numba")
+
+Array = np.ndarray
+
+
+class Case(NamedTuple):
+    """One op on one choice of inputs."""
+
+    kind: type[FusedOp]
+    inputs: list[Any]  # float32, or None
+    static: dict[str, Any]
+
+    def apply(self, xs: list[Any]) -> list[ts.Tensor]:
+        ys = self.kind(**self.static)(*xs)
+        return list(ys) if isinstance(ys, tuple) else [ys]
+
+
+def numbers(*shape: int, seed: int = 0, scale: float = 0.5) -> Array:
+    return (np.random.default_rng([seed, *shape]).standard_normal(shape) * scale).astype(np.float32)
+
+
+def sequences() -> Iterator[tuple[str, Case]]:
+    """Every recurrence, on sizes below, at and above those of a block and of a tile."""
+    sizes = [(1, 1, 1, 1), (1, 6, 3, 5), (3, 1, 17, 16), (16, 5, 16, 32), (17, 4, 20, 37), (33, 3, 40, 27)]
+    for (B, T, D, H), reverse, short in itertools.product(sizes, (False, True), (False, True)):
+        lengths = np.random.default_rng(B).integers(1, T + 1, B) if short else None
+        how = {"reverse": reverse, "lengths": lengths}
+        name = f"B{B}-T{T}-D{D}-H{H}{'-reverse' * reverse}{'-lengths' * short}"
+        x, h, c = numbers(B, T, D), numbers(B, H), numbers(B, H, seed=1)
+
+        def weights(gates: int, *names: str, D: int = D, H: int = H) -> list[Array]:
+            shapes = {"W": (gates * H, D), "U": (gates * H, H), "b": (gates * H,)}
+            # As layers have them: with larger ones a recurrence multiplies whatever is rounded.
+            return [numbers(*shapes[each], seed=k + 2, scale=H**-0.5) for k, each in enumerate(names)]
+
+        yield f"lstm_sequence-{name}", Case(LSTMSequence, [x, h, c, *weights(4, "W", "U", "b")], how)
+        yield f"gru_sequence-{name}", Case(GRUSequence, [x, h, *weights(3, "W", "U", "b", "b")], how)
+        for g in ("tanh", "relu", "sigmoid"):
+            inputs = [x, h, *weights(1, "W", "U", "b")]
+            yield f"rnn_sequence-{g}-{name}", Case(RNNSequence, inputs, how | {"nonlinearity": g})
+
+
+def others() -> Iterator[tuple[str, Case]]:
+    """The kernels that work element by element and row by row."""
+    for shape in [(), (1,), (3, 5), (17, 64), (2, 70, 33)]:
+        yield f"gelu-{shape}", Case(Gelu, [numbers(*shape, scale=2.0)], {})
+    for x, W, bias in itertools.product([(3,), (1, 4), (5, 4), (2, 35, 33)], (1, 2, 40), (False, True)):
+        weights = [numbers(W, x[-1], seed=1), numbers(W, seed=2) if bias else None]
+        yield f"linear-{x}-{W}{'-bias' * bias}", Case(Linear, [numbers(*x), *weights], {})
+    for shape, weight, bias in itertools.product([(3,), (2, 3), (70, 32), (3, 43, 33)], (False, True), (False, True)):
+        D = shape[-1:]
+        parameters = [numbers(*D, seed=1) if weight else None, numbers(*D, seed=2) if bias else None]
+        name = f"layer_norm-{shape}{'-weight' * weight}{'-bias' * bias}"
+        yield name, Case(LayerNorm, [numbers(*shape), *parameters], {"eps": 1e-5})
+    for shape, ignored in itertools.product([(2,), (1, 3), (5, 96), (4, 6, 33)], (None, 1)):
+        targets = np.random.default_rng(1).integers(0, shape[-1], shape[:-1])
+        if targets.size:
+            targets.reshape(-1)[:1] = 0  # one counts
+        how = {"targets": targets, "ignore_index": ignored, "smoothing": 0.0}
+        yield f"cross_entropy-{shape}-{ignored}", Case(CrossEntropy, [numbers(*shape, scale=3.0), None], how)
+
+
+CASES = dict([*sequences(), *others()])
+
+
+def tensors(case: Case, dtype: Any, needed: Any = None) -> list[Any]:
+    """The inputs; `needed` says which of them require a gradient, all if not given."""
+    needed = [True] * len(case.inputs) if needed is None else needed
+    return [
+        None if a is None else ts.tensor(a.astype(dtype), requires_grad=need)
+        for a, need in zip(case.inputs, needed, strict=True)
+    ]
+
+
+def given(xs: list[Any]) -> list[ts.Tensor]:
+    return [x for x in xs if x is not None]
+
+
+def seeds(ys: list[ts.Tensor]) -> list[ts.Tensor]:
+    return [ts.tensor(numbers(*y.shape, seed=9).astype(y.dtype)) for y in ys]
+
+
+def assert_near(found: list[ts.Tensor], expected: list[ts.Tensor], exact: float = 2e-6) -> None:
+    """As near as float32 can be, relative to the largest number of the array."""
+    assert len(found) == len(expected)
+    for k, (a, e) in enumerate(zip(found, expected, strict=True)):
+        assert a.dtype == np.float32 and a.shape == e.shape
+        np.testing.assert_allclose(a.data, e.data, rtol=0, atol=exact * (np.abs(e.data).max() + 1e-3), err_msg=f"{k}")
+
+
+def turned(a: Array) -> Array:
+    return np.asfortranarray(a).reshape(a.shape)  # it gives a 0-d array an axis
+
+
+def ran_compiled(ys: list[ts.Tensor]) -> bool:
+    place: Any = ys[0].place
+    return type(getattr(place, "op", place).kept[1]) is fast._Tape
+
+
+@pytest.fixture(params=[1, 2])
+def on_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On one thread, and on two, which share small products too."""
+    from tinygrad_seq.backend.fast import linear
+
+    monkeypatch.setattr(linear, "WORTH", 0)
+    for name, value in {"_threads": request.param, "_pool": None, "_shares": True}.items():
+        monkeypatch.setattr(threads, name, value)
+
+
+on_threads_too = pytest.mark.usefixtures("on_threads")
+
+
+def test_every_kernel_of_the_table_has_cases() -> None:
+    assert {name.split("-")[0] for name in CASES} == set(fast.KERNELS)
+    assert set(fast.KERNELS) | {"adam"} == set(fast.FILES)
+    assert all(name.startswith(case.kind.kernel) for name, case in CASES.items())
+
+
+@on_threads_too
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_its_definition(name: str) -> None:
+    """Outputs, the gradients of all inputs, and those with one output or one input alone."""
+    case = CASES[name]
+    with ts.definitions():
+        exact = case.apply(inputs := tensors(case, np.float64))
+    ys = case.apply(xs := tensors(case, np.float32))
+    assert ran_compiled(ys)
+    assert_near(ys, exact)
+    assert_near(
+        list(ts.grad(ys, given(xs), seeds(ys), retain_graph=True)),
+        list(ts.grad(exact, given(inputs), seeds(exact), retain_graph=True)),
+    )
+    for y, e in zip(ys, exact, strict=True):  # each output alone; over a tape that was written over
+        found = ts.grad([y], given(xs), seeds([y]), retain_graph=True)
+        assert_near(list(found), list(ts.grad([e], given(inputs), seeds([e]), retain_graph=True)))
+    for k in range(len(xs)):  # each input alone
+        if xs[k] is None:
+            continue
+        alone = tensors(case, np.float32, [j == k for j in range(len(xs))])
+        found = ts.grad(ys := case.apply(alone), alone[k], seeds(ys))
+        assert_near([found], [ts.grad(exact, inputs[k], seeds(exact), retain_graph=True)])
+
+
+@on_threads_too
+@pytest.mark.parametrize("name", [name for name in CASES if "-B3-" in name or "-B17-" in name or "-B" not in name])
+def test_the_second_derivative_is_the_definition_s(name: str) -> None:
+    case = CASES[name]
+
+    def second(dtype: Any) -> list[ts.Tensor]:
+        ys = case.apply(xs := tensors(case, dtype))
+        gs = ts.grad(ys, given(xs), seeds(ys), create_graph=True)
+        having = [g for g in gs if g.requires_grad]
+        return [*gs, *ts.grad(having, given(xs), seeds(having))]
+
+    with ts.definitions():
+        exact = second(np.float64)
+    assert_near(second(np.float32), exact, 2e-5)
+
+
+@on_threads_too
+@pytest.mark.parametrize("name", [name for name in CASES if "-B17-" in name or "-B" not in name])
+def test_layouts_and_who_writes(name: str) -> None:
+    """How arrays lie in memory changes nothing, and nothing is written into."""
+    case = CASES[name]
+    ys = case.apply(xs := tensors(case, np.float32))
+    gs = seeds(ys)
+    expected = ts.grad(ys, given(xs), gs)
+    other = tensors(case, np.float32)
+    for x in given(other):
+        x.data = turned(x.data)
+        x.data.flags.writeable = False
+    other_gs = [ts.Tensor(turned(g.data)) for g in gs]
+    for g in other_gs:
+        g.data.flags.writeable = False
+    again = case.apply(other)
+    assert_near(again, ys)
+    assert_near(list(ts.grad(again, given(other), other_gs)), list(expected))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in CASES
+        if "-B16-" in name and "lengths" not in name or "4, 6" in name or "3, 43" in name or "2, 70" in name
+    ],
+)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_and_inf_go_through(name: str, bad: float) -> None:
+    """What the definition makes of them, this makes too."""
+    case = CASES[name]
+    inputs = [None if a is None else a.copy() for a in case.inputs]
+    inputs[0][1, 2, 1] = bad
+    case = case._replace(inputs=inputs)
+    with np.errstate(all="ignore"), ts.definitions():
+        expected = [y.data for y in case.apply(tensors(case, np.float32))]
+    for y, e in zip(case.apply(tensors(case, np.float32)), expected, strict=True):
+        np.testing.assert_array_equal(np.isnan(y.data), np.isnan(e))
+
+
+@on_threads_too
+def test_results_are_the_same_to_the_bit() -> None:
+    """For a number of threads; what a sequence becomes does not depend on it at all."""
+    case = CASES["lstm_sequence-B33-T3-D40-H27"]
+    runs = []
+    for _ in range(3):
+        ys = case.apply(xs := tensors(case, np.float32))
+        runs.append([*ys, *ts.grad(ys, xs, seeds(ys))])
+    for run in runs[1:]:
+        for a, b in zip(run, runs[0], strict=True):
+            np.testing.assert_array_equal(a.data, b.data)
+    threads.set_num_threads(3)
+    for a, b in zip(case.apply(tensors(case, np.float32)), runs[0], strict=False):  # the outputs
+        np.testing.assert_array_equal(a.data, b.data)
+
+
+@on_threads_too
+def test_outputs_and_gradients_stay_what_they_are() -> None:
+    """No buffer that is used again is handed out."""
+    case, held = CASES["gru_sequence-B17-T4-D20-H37"], []
+    for step in range(4):
+        xs = [ts.tensor(a + np.float32(step), requires_grad=True) for a in case.inputs]
+        ys = case.apply(xs)
+        for y in [*ys, *ts.grad(ys, xs, seeds(ys))]:
+            held.append((y.data, y.data.copy()))
+    for array, copy in held:
+        np.testing.assert_array_equal(array, copy)
+
+
+def test_float64_and_empty_batches_are_left_to_numpy() -> None:
+    case = CASES["lstm_sequence-B3-T1-D17-H16"]
+    assert not ran_compiled(case.apply(tensors(case, np.float64)))
+    empty = case._replace(inputs=[a[:0] for a in case.inputs[:3]] + case.inputs[3:])
+    assert not ran_compiled(empty.apply(tensors(empty, np.float32)))
+
+
+def test_adam_is_numpy_s() -> None:
+    """Two steps from one state, with moments of all sizes."""
+    be, rng = backend_for("cpu"), np.random.default_rng(0)
+    g = (rng.standard_normal(1000) * 10.0 ** rng.integers(-12, 2, 1000)).astype(np.float32)
+    g[:3] = 0, np.nan, np.inf
+    states = [[np.zeros(1000, kind) for _ in range(4)] for kind in (np.float32, np.float64)]
+    for step in (1, 2):
+        with np.errstate(invalid="ignore"):
+            found, exact = (
+                be.adam(g.astype(m.dtype), m, v, (t, u), 1e-3, 0.9, 0.999, 1e-8, step).copy() for m, v, t, u in states
+            )
+        for a, e in zip([found, *states[0][:2]], [exact, *states[1][:2]], strict=True):
+            np.testing.assert_allclose(a, e, rtol=2e-5, atol=1e-30)
+
+
+# -- functions of one number
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "exp"])
+def test_functions_are_as_exact_as_float32_allows(name: str) -> None:
+    from tinygrad_seq.backend.fast import vector
+
+    top = 0.0 if name == "exp" else 20.0
+    xs = np.concatenate([np.linspace(-80, top, 200_001), np.linspace(-1, min(top, 1), 200_001), -np.logspace(-30, 0)])
+    xs = xs.astype(np.float32)
+    exact = {"tanh": np.tanh, "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "exp": np.exp}[name](xs.astype(np.float64))
+    found = np.array([getattr(vector, name)(x) for x in xs[::7]], np.float64)
+    exact = exact[::7]
+    units = np.abs(found - exact) / np.spacing(np.abs(exact).astype(np.float32)).astype(np.float64)
+    assert units.max() <= 2.5 and units.mean() <= 0.5, (units.max(), xs[::7][units.argmax()], units.mean())
+    assert np.isnan(getattr(vector, name)(np.float32(np.nan)))
+
+
+# -- when they run
+
+
+def _python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=300,
+        env=os.environ | environment,
+    )
+
+
+RUN = """
+import numpy as np, sys
+import tinygrad_seq as ts
+ts.seed(0)
+assert "numba" not in sys.modules
+out, h = ts.nn.RNN(2, 2)(ts.tensor(np.ones((1, 2, 2), np.float32)))
+print("numba" in sys.modules, round(float(out.numpy().sum()), 3))
+"""
+
+
+def test_compiling_is_said_once_and_not_repeated(tmp_path: Any) -> None:
+    first, second = (_python(RUN, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2))
+    assert first.stdout == second.stdout and first.stdout.startswith("True"), first.stderr
+    assert first.stderr.splitlines() == [
+        "tinygrad_seq: compiling kernels for this machine, once; this takes some seconds"
+    ]
+    assert second.stderr == ""
+    assert list(tmp_path.rglob("*.nbc")), "NUMBA_CACHE_DIR is where the code lies"
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Any) -> None:
+    (tmp_path / "file").touch()
+    done = _python(RUN, NUMBA_CACHE_DIR=str(tmp_path / "file"))
+    assert done.returncode == 0 and done.stdout.startswith("True"), done.stderr
+
+
+def test_the_environment_keeps_numpy_s() -> None:
+    done = _python(RUN, TINYGRAD_SEQ_FAST="0")
+    assert done.stdout.startswith("False") and not done.stderr
+
+
+def test_without_numba_nothing_is_said() -> None:
+    done = _python("import sys; sys.modules['numba'] = None\n" + RUN.replace('assert "numba" not in sys.modules', ""))
+    assert done.returncode == 0 and not done.stderr, done.stderr
+
+
+def test_a_numba_that_fails_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tinygrad_seq.backend.fast import rnn
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise fast.CannotCompile("no code today")
+
+    case = CASES["rnn_sequence-tanh-B3-T1-D17-H16"]
+    for broken in ("forward", "backward"):
+        monkeypatch.setattr(fast, "_found", {"rnn_sequence": rnn.rnn_sequence._replace(**{broken: fails})})
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(2):
+                ys = case.apply(xs := tensors(case, np.float32))
+                gs = ts.grad(ys, xs, seeds(ys))
+        assert len(caught) == 1 and "NumPy computes" in str(caught[0].message), broken
+        with ts.definitions():
+            exact = case.apply(inputs := tensors(case, np.float64))
+        assert_near(list(gs), list(ts.grad(exact, inputs, seeds(exact))))

@@ -1,0 +1,108 @@
+"""Compiled kernels (the extra `fast`, numba) for float32 on the CPU: which there are, and when they run.
+
+numba is looked for when the first of them could run. TINYGRAD_SEQ_FAST=0 keeps the plain kernels; they also run where
+numba is not installed, where it fails (with one warning), and for what no compiled kernel takes.
+"""
+
+import importlib
+import os
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..base import Kernel
+from ..kernels import KERNELS as PLAIN
+from ..kernels.adam import adam as plain_adam
+
+# What is compiled -> the file here that has it. A kernel's forward gives None for what it leaves to the plain one.
+FILES = {
+    "adam": "adam",
+    "cross_entropy": "loss",
+    "gelu": "gelu",
+    "gru_sequence": "gru",
+    "layer_norm": "norm",
+    "linear": "linear",
+    "lstm_sequence": "lstm",
+    "rnn_sequence": "rnn",
+}
+
+
+class CannotCompile(Exception):
+    """numba is there, and fails on one of our functions."""
+
+
+class _Tape(NamedTuple):
+    """What a compiled forward pass leaves for its backward pass."""
+
+    kernel: Kernel
+    kept: Any
+
+
+_found: dict[str, Any] = {}  # what was looked for until now
+
+
+def compiled(name: str) -> Any:
+    """The compiled kernel; None where it is not to be had."""
+    if name not in _found:
+        _found[name] = _import(name) if os.environ.get("TINYGRAD_SEQ_FAST") != "0" else None
+    return _found[name]
+
+
+def _import(name: str) -> Any:
+    try:
+        return getattr(importlib.import_module(f".{FILES[name]}", __name__), name)
+    except ImportError as error:
+        if error.name != "numba" or not isinstance(error, ModuleNotFoundError):  # it is installed, and unusable
+            _give_up(error)
+        return None
+
+
+def _give_up(error: Exception) -> None:
+    """From here on the plain kernels, with one warning."""
+    if not FILES.keys() <= _found.keys() or any(_found.values()):
+        warnings.warn(
+            f"tinygrad_seq: the compiled kernels cannot be used, so NumPy computes ({type(error).__name__}: {error}); "
+            "TINYGRAD_SEQ_FAST=0 says that it should",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+    _found.update(dict.fromkeys(FILES))
+
+
+def _replacing(plain: Kernel, name: str) -> Kernel:
+    """The compiled kernel where there is one for these inputs, else the plain one."""
+
+    def forward(be: Any, *inputs: Any, **static: Any) -> tuple[Any, Any]:
+        if inputs[0].dtype == np.float32 and inputs[0].size and (kernel := compiled(name)) is not None:
+            try:
+                found = kernel.forward(be, *inputs, **static)
+                if found is not None:
+                    return found[0], _Tape(kernel, found[1])
+            except CannotCompile as error:
+                _give_up(error)
+        return plain.forward(be, *inputs, **static)
+
+    def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, **static: Any) -> Any:
+        if type(tape) is _Tape:
+            try:
+                return tape.kernel.backward(be, tape.kept, inputs, g, needs, **static)
+            except CannotCompile as error:
+                _give_up(error)
+            tape = plain.forward(be, *inputs, **static)[1]
+        return plain.backward(be, tape, inputs, g, needs, **static)
+
+    return Kernel(forward, backward)
+
+
+KERNELS = {name: _replacing(plain, name) for name, plain in PLAIN.items() if name in FILES}
+
+
+def adam_step(be: Any, g: Any, *arguments: Any) -> Any:
+    """One Adam step on flat arrays, as `kernels.adam`."""
+    if g.dtype == np.float32 and (step := compiled("adam")) is not None:
+        try:
+            return step(g, *arguments)
+        except CannotCompile as error:
+            _give_up(error)
+    return plain_adam(be, g, *arguments)

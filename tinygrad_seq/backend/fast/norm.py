@@ -1,0 +1,93 @@
+"""Layer norm over the last axis, row by row: each is read from memory once."""
+
+from typing import Any
+
+import numpy as np
+
+from ..base import Kernel
+from .compiler import kernel, reduction
+from .sequence import F32, flat
+
+ONE = F32(1)
+PART = 64  # rows that are added up before they are added to the others: the shorter a sum, the less float32 rounds
+
+
+@reduction
+def _sum(a: Any) -> Any:
+    total = F32(0)
+    for k in range(a.size):
+        total += a[k]
+    return total
+
+
+@reduction
+def _sum_of_products(a: Any, b: Any) -> Any:
+    total = F32(0)
+    for k in range(a.size):
+        total += a[k] * b[k]
+    return total
+
+
+@kernel
+def _norm(x: Any, weight: Any, bias: Any, eps: Any, n: Any, r: Any, y: Any) -> None:
+    """n = (x - μ) r with r = 1 / √(σ² + ε), and y = n γ + β; of no γ or β, an empty array."""
+    D = x.shape[1]
+    for m in range(x.shape[0]):
+        x_m, n_m, y_m = x[m], n[m], y[m]
+        mean = _sum(x_m) / F32(D)
+        for k in range(D):
+            n_m[k] = x_m[k] - mean
+        r_m = ONE / np.sqrt(_sum_of_products(n_m, n_m) / F32(D) + eps)
+        r[m] = r_m
+        for k in range(D):
+            n_m[k] *= r_m
+            y_m[k] = n_m[k]
+        if weight.size:
+            for k in range(D):
+                y_m[k] *= weight[k]
+        if bias.size:
+            for k in range(D):
+                y_m[k] += bias[k]
+
+
+@kernel
+def _norm_back(g: Any, n: Any, r: Any, weight: Any, dx: Any, dweight: Any, dbias: Any) -> None:
+    rows, D = g.shape
+    part_weight, part_bias, ones = np.zeros(D, F32), np.zeros(D, F32), np.ones(D, F32)
+    scale = weight if weight.size else ones
+    for m in range(rows):
+        g_m, n_m, dx_m = g[m], n[m], dx[m]
+        for k in range(D):
+            part_weight[k] += g_m[k] * n_m[k]
+            part_bias[k] += g_m[k]
+            dx_m[k] = g_m[k] * scale[k]
+        mean, along = _sum(dx_m) / F32(D), _sum_of_products(dx_m, n_m) / F32(D)
+        for k in range(D):
+            dx_m[k] = (dx_m[k] - mean - n_m[k] * along) * r[m]
+        if m % PART == PART - 1 or m == rows - 1:
+            for k in range(D):
+                dweight[k] += part_weight[k]
+                dbias[k] += part_bias[k]
+                part_weight[k] = F32(0)
+                part_bias[k] = F32(0)
+
+
+def _or_none(p: Any) -> Any:
+    return np.empty(0, F32) if p is None else flat(p)
+
+
+def _forward(be: Any, x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any]:
+    rows = flat(x).reshape(-1, x.shape[-1])
+    n, r, y = np.empty(rows.shape, F32), np.empty(len(rows), F32), np.empty(rows.shape, F32)
+    _norm(rows, _or_none(weight), _or_none(bias), F32(eps), n, r, y)
+    return y.reshape(x.shape), (n, r)
+
+
+def _backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, eps: float) -> Any:
+    n, r = tape
+    dx, dweight, dbias = np.empty(n.shape, F32), np.zeros(n.shape[1], F32), np.zeros(n.shape[1], F32)
+    _norm_back(flat(g).reshape(n.shape), n, r, _or_none(inputs[1]), dx, dweight, dbias)
+    return dx.reshape(g.shape), dweight if needs[1] else None, dbias if needs[2] else None
+
+
+layer_norm = Kernel(_forward, _backward)
