@@ -1282,6 +1282,43 @@ def attend(*xs: Any) -> Any:
 row("attend", (any_(2, 3), any_(2, 4, 3)), attend, attended)
 row("attend", (any_(2, 3), any_(2, 4, 3), given(SOME[:2])), attend, attended)
 row("attend", (any_(2, 3, 3), any_(2, 4, 3), given(SOME)), attend, attended)
+
+
+def gru_attention_decoder(
+    y: Array, s: Array, h: Array, keys: Array, W_1: Array, v: Array, *cell: Array, mask: Any = None
+) -> tuple[Array, ...]:
+    steps = []
+    for t in range(y.shape[1]):
+        e = np.tanh((s @ W_1.T)[:, None] + keys) @ v
+        alpha = weights(e, np.broadcast_to(True if mask is None else mask, e.shape))
+        c = np.einsum("bs,bse->be", alpha, h)
+        s = gru_symbols(np.concatenate([y[:, t], c], -1), s, *cell)[-1]
+        steps.append((e, alpha, c, s))
+    return tuple(np.stack(symbol, 1) for symbol in zip(*steps, strict=True))
+
+
+DECODERS: list[tuple[tuple[int, ...], Any]] = [  # B, T, S, D, E, H, A, and a mask
+    ((2, 3, 2, 1, 2, 2, 1), None),
+    ((3, 2, 4, 1, 1, 1, 2), SOME),
+    ((2, 2, 4, 1, 2, 1, 1), SOME[2]),
+    ((2, 1, 3, 2, 1, 1, 1), None),
+    ((2, 2, 1, 1, 1, 1, 1), None),
+    ((1, 3, 2, 1, 1, 2, 1), np.array([[False, True]])),
+    ((1, 1, 1, 1, 1, 1, 1), None),
+    ((0, 2, 2, 2, 1, 1, 1), None),
+]
+for (B, T, S, D, E, H, A), mask in DECODERS:
+    row(
+        "gru_attention_decoder",
+        (
+            *(any_(B, T, D), any_(B, H), any_(B, S, E), any_(B, S, A), any_(A, H), any_(A)),
+            *parameters(3, D + E, H, 2),
+        ),
+        using(ops.gru_attention_decoder, mask=mask),
+        using(gru_attention_decoder, mask=mask),
+        "" if mask is None else "mask",
+        fused=True,
+    )
 row(
     "attention_state",
     (any_(2, 3), any_(2, 3), any_(2, 3)),

@@ -30,6 +30,7 @@ FLOATS_ONLY = {
     "cross_entropy",
     "einsum",
     "gru",
+    "gru_attention_decoder",
     "gru_cho",
     "kl_div",
     "logsumexp",

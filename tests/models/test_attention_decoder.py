@@ -127,12 +127,58 @@ def test_the_orders_and_the_scores_differ() -> None:
 
 
 def test_what_is_recorded_is_what_is_returned() -> None:
+    """By the equations to the last bit; what the kernel returns rounds in another order."""
     model = small("mlp", "bahdanau")
-    symbols, _ = model.decode(TARGET, model.encode(SOURCE, LENGTHS))
+    encoded = model.encode(SOURCE, LENGTHS)
+    symbols, _ = model.decode(TARGET, encoded)
+    with ts.definitions():
+        defined, _ = model.decode(TARGET, encoded)
     with ts.record() as r:
         model(SOURCE, TARGET, LENGTHS)
     for field in ("score", "alpha", "context"):
-        np.testing.assert_array_equal(getattr(symbols, field).numpy(), getattr(r["attention"], field).numpy())
+        recorded = getattr(r["attention"], field).numpy()
+        np.testing.assert_array_equal(getattr(defined, field).numpy(), recorded)
+        np.testing.assert_allclose(getattr(symbols, field).numpy(), recorded, rtol=1e-12, atol=1e-14)
+
+
+def test_the_whole_target_at_once_is_the_scan_over_its_step() -> None:
+    """Every symbol, the last state, all gradients, the record: the definition of the one operation to the last bit."""
+    model = small("mlp", "bahdanau")
+
+    def scanned() -> tuple[Any, Any]:
+        memory, s_0 = model.encode(SOURCE, LENGTHS)
+        return ts.ops.scan(
+            lambda y_prev, s_prev: model.decoder_step(y_prev, s_prev, memory), s_0, model.target_embedding(TARGET)
+        )
+
+    def at_once() -> tuple[Any, Any]:
+        symbols, (_, s_T) = model.decode(TARGET, model.encode(SOURCE, LENGTHS))
+        return symbols, s_T
+
+    def values(run: Any) -> dict[str, np.ndarray]:
+        with ts.record() as r:
+            symbols, s_T = run()
+        loss = sum((symbol * symbol).sum() for symbol in (*symbols, *s_T))
+        parameters = model.parameters()
+        used = [p for p, (name, _) in zip(parameters, model.named_parameters(), strict=True) if "output" not in name]
+        found = [*symbols, *s_T, *ts.grad(loss, used)]
+        found += [getattr(r[name], field) for name in r for field in dir(r[name])]
+        return {f"{k}": value.numpy() for k, value in enumerate(found) if hasattr(value, "numpy")}
+
+    kernel = values(at_once)
+    with ts.definitions():
+        defined, expected = values(at_once), values(scanned)
+    assert defined.keys() == expected.keys() == kernel.keys() and len(expected) > 30
+    for name, value in expected.items():
+        np.testing.assert_array_equal(defined[name], value)
+        np.testing.assert_allclose(kernel[name], value, rtol=1e-10, atol=1e-12)
+
+
+def test_training_takes_one_operation_for_the_whole_target() -> None:
+    model = small("mlp", "bahdanau")
+    kinds = [type(op).__name__ for op in ops_of(model.loss(SOURCE, TARGET, LENGTHS))]
+    assert kinds.count("GRUAttentionDecoder") == 1 and "Tanh" in kinds  # of the bridge
+    assert len(kinds) < 40
 
 
 def ops_of(loss: ts.Tensor) -> list[Op]:
@@ -158,7 +204,9 @@ def ops_of(loss: ts.Tensor) -> list[Op]:
 )
 def test_its_equations_are_in_its_graph(score: str, order: str, ids: set[str]) -> None:
     model = small(score, order)
-    found = {op.equation.id for op in ops_of(model.loss(SOURCE, TARGET, LENGTHS)) if op.equation is not None}
+    with ts.definitions():
+        loss = model.loss(SOURCE, TARGET, LENGTHS)
+    found = {op.equation.id for op in ops_of(loss) if op.equation is not None}
     assert {id for id in found if id.startswith(("attn", "luong"))} == ids
     with ts.record() as r:
         model(SOURCE, TARGET, LENGTHS)

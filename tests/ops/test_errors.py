@@ -104,6 +104,19 @@ WRONG: dict[str, tuple[type[Exception], Callable[[], Any], list[str]]] = {
     "lstm's lengths of floats": (ValueError, lambda: _lstm(lengths=[1.0, 2.0]), ["lengths", "2 integers", "float64"]),
     "lstm's lengths of 0": (IndexError, lambda: _lstm(lengths=[0, 2]), ["lengths", "4 time steps", "from 1 to 4"]),
     "lstm's lengths beyond": (IndexError, lambda: _lstm(lengths=[5, 2]), ["lengths", "4 time steps", "from 1 to 4"]),
+    "gru_attention_decoder": (
+        ValueError,
+        lambda: _decoder(keys=(2, 4, 6)),
+        ["gru_attention_decoder: e_ij = vᵀ tanh", "keys (2, 4, 6)", "expected W_1 to have shape (6, 3)"],
+    ),
+    "gru_attention_decoder of one state": (ValueError, lambda: _decoder(h=(2, 5)), ["expected h to be (B, S, E)"]),
+    "gru_attention_decoder without time": (ValueError, lambda: _decoder(y=(2, 0, 1)), ["at least one step"]),
+    "gru_attention_decoder without a source": (
+        ValueError,
+        lambda: _decoder(h=(2, 0, 5), keys=(2, 0, 2)),
+        ["one state to attend to", "h (2, 0, 5)"],
+    ),
+    "gru_attention_decoder's mask": (TypeError, lambda: _decoder(mask=np.ones((2, 4))), ["a mask is bool", "float64"]),
     "scan without time": (
         ValueError,
         lambda: ops.scan(None, None, ts.tensor(np.ones((2, 0, 3)))),
@@ -229,6 +242,12 @@ def _twice() -> None:
 
 def _gru(op: Any, *shapes: tuple[int, ...], T: int = 4) -> Any:
     return op(*(ts.tensor(np.ones(s)) for s in ((2, T, 3), (2, 2), *shapes)))
+
+
+def _decoder(mask: Any = None, **changed: tuple[int, ...]) -> Any:
+    shapes = {"y": (2, 3, 1), "s_0": (2, 3), "h": (2, 4, 5), "keys": (2, 4, 2), "W_1": (2, 3), "v": (2,)}
+    shapes |= {"W": (9, 6), "U": (9, 3), "b_ih": (9,), "b_hh": (9,)} | changed
+    return ops.gru_attention_decoder(*(ts.tensor(np.ones(s)) for s in shapes.values()), mask=mask)
 
 
 def _lstm(T: int = 4, h: tuple[int, ...] = (2, 2), **options: Any) -> Any:

@@ -22,6 +22,7 @@ from .attention import (
     scaled_dot_score,
     self_attention,
 )
+from .attention_decoder import AttentionDecoderStep, DecoderParts, gru_attention_decoder
 from .dropout import dropout
 from .elementwise import (
     abs,
@@ -89,6 +90,8 @@ from .softmax import log_softmax, softmax
 
 __all__ = [
     "Attended",
+    "AttentionDecoderStep",
+    "DecoderParts",
     "GRUGates",
     "GRUStep",
     "LSTMGates",
@@ -128,6 +131,7 @@ __all__ = [
     "greater",
     "greater_equal",
     "gru",
+    "gru_attention_decoder",
     "gru_biases",
     "gru_cho",
     "gru_cho_step",

@@ -23,6 +23,7 @@ from ..core.op import Slot
 from ..core.state import Derivative, Scope, Step, setting
 from ..core.tensor import Constant, Place, next_number
 from ..nn import Module
+from ..ops.attention_decoder import GRUAttentionDecoder
 from . import names
 from .gradients import Gradients, summary, together
 from .repeats import fold_repeats
@@ -222,12 +223,13 @@ class _Ops:
 
     def __init__(self, outputs: list[Tensor], open: Any, grad: bool, time: bool, most: float = math.inf) -> None:
         self.left = most  # operations that definitions may still make
-        self.grad, self.unrolled = grad, grad and time  # gradients at each step are those of an opened recurrence
+        self.grad, self.time = grad, time
         self.everything = open is builtins.all or open is True
         self.wanted = () if self.everything else _words(open)
         self.used: set[str] = set()
         self.closed: set[str] = set()
         self.opened: dict[Op, _Opened] = {}
+        self.on_zeros: set[int] = set()  # ids of those whose definitions ran on zeros
         self.alias: dict[Any, Any] = {}  # the inputs that a definition ran on -> what stands for them
         self.inputs: dict[Leaf, str] = {}  # what a definition calls them
         self.constants: dict[Any, str] = {}
@@ -307,17 +309,21 @@ class _Ops:
             return True
         found = [word for word in self.wanted if names.matches(op, [word])]
         self.used.update(found)
-        if found or (self.unrolled and _over_time(op)):
+        if found or (self.time and _drawn_by_steps(op, self.grad)):
             return True
         self.closed.add(names.op_label(op))
         return False
 
     def _open(self, op: FusedOp) -> bool:
-        """Run the definition on what the operation kept, where that is asked for; else on zeros of the shapes that were
-        noted, for the arrays themselves may be freed by now. False where it makes more operations than may be."""
+        """Run the definition on what the operation kept, where its values are asked for; else on zeros of the shapes
+        that were noted, for the arrays themselves may be freed by now. False where it makes more operations than may
+        be."""
         inputs: list[Any] = []
         constants = op.constants or [None] * len(op.sources)
-        arrays = op.kept[0] if self.grad else [None] * len(op.sources)
+        true = self.grad or (isinstance(op, GRUAttentionDecoder) and self.time and as_it_was(op))
+        if not true:
+            self.on_zeros.add(id(op))
+        arrays = op.kept[0] if true else [None] * len(op.sources)
         for source, constant, name, array in zip(op.sources, constants, _input_names(op), arrays, strict=True):
             if source is not None:
                 leaf = Leaf(source.shape, source.dtype)
@@ -332,7 +338,7 @@ class _Ops:
                 inputs.append(Tensor(_zeros(constant) if array is None else array, leaf))
             else:
                 inputs.append(constant)
-        static = op.static if self.grad else {key: _on_host(x) for key, x in op.static.items()}
+        static = op.static if true else {key: _on_host(x) for key, x in op.static.items()}
         first = next_number()
         try:
             state = setting(scope=Scope(op.scope, op), grad=True, fused=True, recorder=None, tracer=None)
@@ -367,6 +373,18 @@ class _Ops:
 def _over_time(op: Op) -> bool:
     """Whether an operation is a recurrence over a whole sequence."""
     return isinstance(op, FusedOp) and "reverse" in op.static and any(name.endswith("_0") for name in op.names)
+
+
+def _drawn_by_steps(op: Op, grad: bool) -> bool:
+    """Whether each step over time is drawn from the definition: of a decoder, whose arrows of attention begin in it;
+    with gradients of every recurrence, since those at each step are the definition's."""
+    return isinstance(op, GRUAttentionDecoder) or (grad and _over_time(op))
+
+
+def as_it_was(op: Op) -> bool:
+    """Whether what an operation kept still is what it was computed from: not freed by backward, nor written into by an
+    optimizer."""
+    return op.kept is not None and not any(type(source) is Leaf and source.written < op.number for source in op.sources)
 
 
 def _words(open: Any) -> tuple[str, ...]:

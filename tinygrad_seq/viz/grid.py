@@ -24,7 +24,7 @@ from ..nn.recurrent import _Cell
 from ..ops.attention import MultiHeadAttention, ScaledDotProductAttention
 from ..ops.elementwise import Elementwise
 from . import names
-from .build import MOST, PLUMBING, _hidden, _Ops, _over_time, _Picture
+from .build import MOST, PLUMBING, _hidden, _Ops, _over_time, _Picture, as_it_was
 from .gradients import together
 from .value import Edge, Graph, Node, Part, Summary
 
@@ -171,7 +171,6 @@ class _Grid:
         self.pairs: dict[tuple[_From, _From], dict[str, None]] = {}  # arrows and their labels
         self.alpha: dict[tuple[_From, _From], float] = {}  # of arrows of attention
         self.alphas: dict[Any, Any] = {}  # what was computed of them
-        self.zeros = set(map(id, found.opened))  # operations whose definitions ran on zeros
         self.cut: set[tuple[_From, _From]] = set()  # arrows of detached states
         self.above: dict[_Row, dict[_Row, None]] = {}  # a row -> those that read it at the same step
         # What arrows carry, under their labels: a place or, of a sequence, its part at one step.
@@ -639,9 +638,11 @@ class _Grid:
             for whole, begin in pieces.items():
                 self._reads(row, _From(self._part(whole, begin, row.T)), row.T)
             order_of = {place: k for k, place in enumerate(self.picture.paths)}
-            for place in sorted(uses, key=lambda place: order_of.get(place, len(order_of))):
-                if uses[place] > 1 or row.T == 1:
-                    self._weight(row, self.symbols.get(place, ""), place)
+            weights = [place for place in uses if uses[place] > 1 or row.T == 1]
+            owners = {self._name(leaf).rpartition(".")[0] for place in weights for leaf in self._leaves(place)}
+            for place in sorted(weights, key=lambda place: order_of.get(place, len(order_of))):
+                # W of a cell and W_1 of a score say less than the modules that have them.
+                self._weight(row, self.symbols.get(place, "") if len(owners) == 1 else "", place)
             if row.module is not None:
                 row.fields = list(row.module.State._fields)
             else:
@@ -868,7 +869,7 @@ class _Grid:
         if not _is_softmax(op) and (op.equation is None or op.equation.id != "attn.alpha"):
             return False
         scope = op.scope
-        while scope is not None and id(scope.owner) not in self.zeros:
+        while scope is not None and id(scope.owner) not in self.found.on_zeros:
             scope = scope.parent
         return scope is None
 
@@ -1331,7 +1332,7 @@ class _Alphas:
 def _alpha(op: Op) -> Any:
     """The weights that an operation computed, (…, T); None where backward has freed what they are computed from, or an
     optimizer has written into it."""
-    if op.kept is None or any(type(source) is Leaf and source.written < op.number for source in op.sources):
+    if not as_it_was(op):
         return None
     if not isinstance(op, FusedOp):  # a softmax that ran as its definition
         out = op.kept[op.keeps.index(-1)] if -1 in op.keeps else op.forward(backend_of(*op.kept), *op.kept)

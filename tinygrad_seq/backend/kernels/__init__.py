@@ -2,6 +2,7 @@
 
 from ..base import Kernel
 from .attention import attention, multi_head_attention
+from .attention_decoder import gru_attention_decoder
 from .dropout import dropout
 from .gelu import gelu
 from .gru import gru_cho_sequence, gru_sequence
@@ -17,6 +18,7 @@ KERNELS: dict[str, Kernel] = {
     "cross_entropy": cross_entropy,
     "dropout": dropout,
     "gelu": gelu,
+    "gru_attention_decoder": gru_attention_decoder,
     "gru_cho_sequence": gru_cho_sequence,
     "gru_sequence": gru_sequence,
     "layer_norm": layer_norm,
