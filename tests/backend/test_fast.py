@@ -14,6 +14,7 @@ import pytest
 import tinygrad_seq as ts
 from tinygrad_seq.backend import backend_for, fast, threads
 from tinygrad_seq.core import FusedOp
+from tinygrad_seq.ops.attention_decoder import UNNAMED, GRUAttentionDecoder
 from tinygrad_seq.ops.elementwise import Gelu
 from tinygrad_seq.ops.gru import GRUSequence
 from tinygrad_seq.ops.linalg import Linear
@@ -64,6 +65,29 @@ def sequences() -> Iterator[tuple[str, Case]]:
             yield f"rnn_sequence-{g}-{name}", Case(RNNSequence, inputs, how | {"nonlinearity": g})
 
 
+def decoders() -> Iterator[tuple[str, Case]]:
+    """The decoder, on sizes as above; a mask of states at the end of a source, and one that hides all of one."""
+    sizes = [
+        (1, 1, 1, 1, 1, 1, 1),
+        (1, 4, 6, 3, 7, 5, 2),
+        (3, 1, 4, 17, 5, 16, 30),
+        (16, 5, 3, 16, 20, 32, 26),
+        (17, 4, 5, 20, 32, 37, 16),
+        (33, 3, 1, 4, 9, 27, 33),
+    ]
+    for (B, T, S, D, E, H, A), hidden in itertools.product(sizes, (False, True)):
+        mask = None
+        if hidden:
+            mask = np.arange(S) < np.random.default_rng(B).integers(1, S + 1, (B, 1))
+            mask[-1] = B == 1
+        W_1, v = numbers(A, H, scale=H**-0.5), numbers(A, scale=2 * A**-0.5)
+        shapes = (3 * H, D + E), (3 * H, H), (3 * H,), (3 * H,)
+        cell = [numbers(*shape, seed=k + 1, scale=H**-0.5) for k, shape in enumerate(shapes)]
+        inputs = [numbers(B, T, D), numbers(B, H), numbers(B, S, E), numbers(B, S, A), W_1, v, *cell]
+        name = f"gru_attention_decoder-B{B}-T{T}-S{S}-D{D}-E{E}-H{H}-A{A}{'-mask' * hidden}"
+        yield name, Case(GRUAttentionDecoder, inputs, {"mask": mask, "parts": UNNAMED})
+
+
 def others() -> Iterator[tuple[str, Case]]:
     """The kernels that work element by element and row by row."""
     for shape in [(), (1,), (3, 5), (17, 64), (2, 70, 33)]:
@@ -84,7 +108,7 @@ def others() -> Iterator[tuple[str, Case]]:
         yield f"cross_entropy-{shape}-{ignored}", Case(CrossEntropy, [numbers(*shape, scale=3.0), None], how)
 
 
-CASES = dict([*sequences(), *others()])
+CASES = dict([*sequences(), *decoders(), *others()])
 
 
 def tensors(case: Case, dtype: Any, needed: Any = None) -> list[Any]:

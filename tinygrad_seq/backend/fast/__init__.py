@@ -20,6 +20,7 @@ FILES = {
     "adam": "adam",
     "cross_entropy": "loss",
     "gelu": "gelu",
+    "gru_attention_decoder": "attention_decoder",
     "gru_sequence": "gru",
     "layer_norm": "norm",
     "linear": "linear",
