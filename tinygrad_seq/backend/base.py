@@ -67,6 +67,10 @@ class Backend:
             return (rows @ b).reshape(*a.shape[:-1], b.shape[-1])
         return a @ b
 
+    def tile_rows(self, M: int, K: int, columns: int) -> int:
+        """Of how many rows each are the tiles in which (M, K) is multiplied fastest by (K, columns); M: as a whole."""
+        return M
+
     def adam(self, g: Array, *arguments: Any) -> Array:
         """One Adam step on flat arrays: see `kernels.adam`."""
         from .kernels.adam import adam

@@ -10,13 +10,13 @@ from ..base import Kernel
 from .sequence import (
     batch_of,
     dead_steps,
-    for_each_step,
+    factors_of,
+    in_tiles,
     input_gradient,
-    inputs_of,
+    multiply,
     output_gradients,
-    over_steps,
     state_gradient,
-    summed,
+    weight_gradients,
     zero_beyond,
 )
 
@@ -32,18 +32,19 @@ def forward(
     be: Any, x: Any, h_0: Any, c_0: Any, W: Any, U: Any, b: Any, reverse: bool, lengths: Any
 ) -> tuple[Any, Any]:
     xp, (B, T, _), H = be.xp, x.shape, h_0.shape[-1]
-    W, U, b = gates_first(W, H), gates_first(U, H), gates_first(b, H)
-    for M in (W, U, b):
+    U, Wb = gates_first(U, H), gates_first(xp.concatenate([W, b[:, None]], 1), H)
+    for M in (U, Wb):
         M[: 3 * H] *= 0.5
+    U, Wb = in_tiles(be, U, B), in_tiles(be, Wb, B)
     dead = dead_steps(be, lengths, T, reverse)
-    xs, gates = inputs_of(be, x, reverse), be.empty((T, 4 * H, B), x.dtype)
-    xp.add(for_each_step(W @ xs, T, B), b, out=gates)
-    h, c, tanh_c = (be.empty((n, H, B), x.dtype) for n in (T + 1, T + 1, T))
-    h[0], c[0] = h_0.T, c_0.T
+    z, gates = factors_of(be, x, h_0, reverse), be.empty((T, 4 * H, B), x.dtype)
+    multiply(be, Wb, z[:T, H:], gates)
+    h, c, tanh_c = z[:, :H], be.empty((T + 1, H, B), x.dtype), be.empty((T, H, B), x.dtype)
+    c[0] = c_0.T
     products, product = be.empty((4 * H, B), x.dtype), be.empty((H, B), x.dtype)
     for t in range(T):
         a, h_t, c_t = gates[t], h[t + 1], c[t + 1]
-        a += xp.matmul(U, h[t], out=products)
+        a += multiply(be, U, h[t], products)
         xp.tanh(a, out=a)
         s = a[: 3 * H]
         s *= 0.5
@@ -56,31 +57,31 @@ def forward(
             xp.copyto(h_t, h[t], where=dead[t])
             xp.copyto(c_t, c[t], where=dead[t])
     y = zero_beyond(batch_of(be, h[1:], reverse), dead, reverse)
-    return (y, h[-1].T.copy(), c[-1].T.copy()), (xs, gates, h, c, tanh_c, dead)
+    return (y, h[-1].T.copy(), c[-1].T.copy()), (z, gates, c, tanh_c, dead)
 
 
 def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool, lengths: Any) -> Any:
-    xp, (x, h_0, _, W, U, _), (xs, gates, h, c, tanh_c, dead) = be.xp, inputs, tape
+    xp, (x, h_0, _, W, U, _), (z, gates, c, tanh_c, dead) = be.xp, inputs, tape
     (B, T, _), H = x.shape, h_0.shape[-1]
-    UT = gates_first(U, H).T.copy()
+    UT = in_tiles(be, gates_first(U, H).T, B)
     dy = output_gradients(g[0], dead, reverse)
     dh, dc = (state_gradient(be, d, H, B, x.dtype) for d in g[1:])
     t1, t2, s1 = be.empty((H, B), x.dtype), be.empty((H, B), x.dtype), be.empty((3 * H, B), x.dtype)
     mul, sub = xp.multiply, xp.subtract
     for t in reversed(range(T)):
-        a, z = gates[t], tanh_c[t]
+        a, y = gates[t], tanh_c[t]
         i, f, o, n = a.reshape(4, H, B)
         s = a[: 3 * H]
         if dy is not None:
             dh += dy[t]
         if dead is not None:
             past_h, past_c = dh * dead[t], dc * dead[t]
-        mul(z, z, out=t1)
+        mul(y, y, out=t1)
         sub(1, t1, out=t1)
         t1 *= o
         t1 *= dh
         dc += t1  # dc += dh o (1 - tanh² c)
-        dh *= z  # do
+        dh *= y  # do
         mul(dc, n, out=t1)  # di
         mul(dc, i, out=t2)
         mul(n, n, out=n)
@@ -97,13 +98,12 @@ def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool,
             a *= ~dead[t]
             dc *= ~dead[t]
             dc += past_c
-        xp.matmul(UT, a, out=dh)
+        multiply(be, UT, a, dh)
         if dead is not None:
             dh += past_h
-    da = over_steps(gates)
-    dW, dU = (gates_first(summed(da, each, 4), H) for each in (xs, over_steps(h[:T])))
-    dx = input_gradient(gates_first(W, H), da, T, B, reverse) if needs[0] else None
-    return dx, dh.T, dc.T, dW, dU, gates_first(da.sum(1), H)[:, 0]
+    dM, db = (gates_first(each, H) for each in weight_gradients(be, gates, z[:T, :-1]))
+    dx = input_gradient(be, gates_first(W, H), gates, reverse) if needs[0] else None
+    return dx, dh.T, dc.T, dM[:, H:], dM[:, :H], db[:, 0]
 
 
 lstm_sequence = Kernel(forward, backward)

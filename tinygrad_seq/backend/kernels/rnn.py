@@ -10,13 +10,13 @@ from ..base import Kernel
 from .sequence import (
     batch_of,
     dead_steps,
-    for_each_step,
+    factors_of,
+    in_tiles,
     input_gradient,
-    inputs_of,
+    multiply,
     output_gradients,
-    over_steps,
     state_gradient,
-    summed,
+    weight_gradients,
     zero_beyond,
 )
 
@@ -41,27 +41,27 @@ def forward(
 ) -> tuple[Any, Any]:
     xp, (B, T, _), H = be.xp, x.shape, h_0.shape[-1]
     g = NONLINEARITIES[nonlinearity][0]
+    U, Wb = in_tiles(be, U, B), in_tiles(be, xp.concatenate([W, b[:, None]], 1), B)
     dead = dead_steps(be, lengths, T, reverse)
-    xs, h = inputs_of(be, x, reverse), be.empty((T + 1, H, B), x.dtype)
-    h[0] = h_0.T
-    xp.add(for_each_step(W @ xs, T, B), b[:, None], out=h[1:])
-    product = be.empty((H, B), x.dtype)
+    z = factors_of(be, x, h_0, reverse)
+    h, projected, product = z[:, :H], be.empty((T, H, B), x.dtype), be.empty((H, B), x.dtype)
+    multiply(be, Wb, z[:T, H:], projected)
     for t in range(T):
         h_t = h[t + 1]
-        h_t += xp.matmul(U, h[t], out=product)
+        xp.add(projected[t], multiply(be, U, h[t], product), out=h_t)
         g(xp, h_t)
         if dead is not None:
             xp.copyto(h_t, h[t], where=dead[t])
-    return (zero_beyond(batch_of(be, h[1:], reverse), dead, reverse), h[-1].T.copy()), (xs, h, dead)
+    return (zero_beyond(batch_of(be, h[1:], reverse), dead, reverse), h[-1].T.copy()), (z, dead)
 
 
 def backward(
     be: Any, tape: Any, inputs: Any, g: Any, needs: Any, nonlinearity: str, reverse: bool, lengths: Any
 ) -> Any:
-    xp, (x, h_0, W, U, _), (xs, h, dead) = be.xp, inputs, tape
+    (x, h_0, W, U, _), (z, dead) = inputs, tape
     (B, T, _), H = x.shape, h_0.shape[-1]
-    slopes = NONLINEARITIES[nonlinearity][1](h[1:])  # of all steps at once; written over by da
-    UT = U.T.copy()
+    slopes = NONLINEARITIES[nonlinearity][1](z[1:, :H])  # of all steps at once; written over by da
+    UT = in_tiles(be, U.T, B)
     dy = output_gradients(g[0], dead, reverse)
     dh = state_gradient(be, g[1], H, B, x.dtype)
     if dead is not None:
@@ -72,15 +72,14 @@ def backward(
             dh += dy[t]
         da *= dh
         if dead is None:
-            xp.matmul(UT, da, out=dh)
+            multiply(be, UT, da, dh)
         else:
             past = dh * dead[t]
-            xp.matmul(UT, da, out=dh)
+            multiply(be, UT, da, dh)
             dh += past
-    da = over_steps(slopes)
-    dW, dU = (summed(da, each, 8) for each in (xs, over_steps(h[:T])))
-    dx = input_gradient(W, da, T, B, reverse) if needs[0] else None
-    return dx, dh.T, dW, dU, da.sum(1)
+    dM, db = weight_gradients(be, slopes, z[:T, :-1])
+    dx = input_gradient(be, W, slopes, reverse) if needs[0] else None
+    return dx, dh.T, dM[:, H:], dM[:, :H], db
 
 
 rnn_sequence = Kernel(forward, backward)
