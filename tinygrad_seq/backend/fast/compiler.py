@@ -71,15 +71,18 @@ def reduction(function: Callable[..., Any]) -> Any:
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same for what is called from Python: raises CannotCompile where numba fails."""
-    compiled = jit(function)
+    compiled, ran = jit(function), False  # a look at `compiled.signatures` takes longer than a small kernel
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
-        if compiled.signatures:
+        nonlocal ran
+        if ran:
             return compiled(*arguments)
         try:
-            return compiled(*arguments)
+            found = compiled(*arguments)
         except Exception as error:
             raise CannotCompile(f"{function.__name__}: {type(error).__name__}: {error}") from error
+        ran = True
+        return found
 
     return call

@@ -69,8 +69,8 @@ def packed(*matrices: Any) -> Any:
     M, K = len(matrices[0]), sum(whole(A.shape[1], WIDTH) for A in matrices)
     out, first = np.zeros(whole(M, ROWS) * K, F32), 0
     for A in matrices:
-        if A.flags.f_contiguous and not A.flags.c_contiguous:
-            _pack(A.T.reshape(-1), 1, M, M, A.shape[1], out, K, first)
+        if abs(A.strides[0]) < abs(A.strides[1]):
+            _pack(flat(A.T), 1, M, M, A.shape[1], out, K, first)
         else:
             _pack(flat(A), A.shape[1], 1, M, A.shape[1], out, K, first)
         first += whole(A.shape[1], WIDTH)

@@ -1,23 +1,17 @@
-"""A GRU decoder with MLP attention over a whole target, sequences first: (T, B, F).
+"""A GRU decoder with MLP attention over a whole target: the cell features first, (T, F, B), attention by sequences.
 
-W y + b of all steps stands in the gates before the loop; a step adds what c and s bring. Gates are held in the order
-n, r, z, u with u = U_n s + b_hn, each a matrix (B, H) of its own: what x = [y; c] goes into, n r z, and what s goes
-into, r z u, are each one block. The gradients of weights, of h and of y are products over all steps, after the loop.
+What a step multiplies, [s_{t-1}; 1; y_t; c_t], lies in one array. W y + b of all steps is there before the loop. Gates
+are held in the order n, r, z, u, q with u = U_n s + b_hn, as in `gru`, and q = W_1 s: what y and c go into, n r z, and
+what s goes into, r z u q, are each one block. In the loop back q becomes the gradient of W_1 s, as n r z u become those
+of their sums, so that the gradients of all weights are products over all steps, after it.
 """
 
 from typing import Any
 
 from ..base import Kernel
-from .gru import _new_state, _sigmoid, _through_state
-from .sequence import summed
+from .gru import TERMS, _new_state, _sigmoid, _through_state
+from .sequence import batch_of, in_tiles, input_gradient, multiply, output_gradients, weight_gradients
 from .softmax import masked_softmax, softmax
-
-
-def _by_gate(W: Any) -> Any:
-    """(3H, F), in the order r, z, n, as (3, F, H) in the order n, r, z: one product for each gate."""
-    H = len(W) // 3
-    n_first = W.reshape(3, H, *W.shape[1:])[[2, 0, 1]]
-    return n_first.swapaxes(1, 2).copy()
 
 
 def _forward(
@@ -36,62 +30,69 @@ def _forward(
     parts: Any,
 ) -> tuple[Any, Any]:
     xp, (B, T, D), (_, S, E), H, A = be.xp, y.shape, h.shape, s_0.shape[1], len(v)
-    WT, UT, W_1T = _by_gate(W), U.reshape(3, H, H).swapaxes(1, 2).copy(), W_1.T.copy()  # U stays r z n
-    b = xp.roll(b_ih, H).reshape(3, 1, H)
-    b[1:, 0] += b_hh[: 2 * H].reshape(2, H)
-    for halved in (WT[1:], b[1:], UT[:2]):
-        halved *= 0.5  # σ(a) = ½ tanh(½ a) + ½
-    b_hn, W_yT, W_cT = b_hh[2 * H :], WT[:, :D], WT[:, D:]
-    ys, gates = y.swapaxes(0, 1).copy(), be.empty((T, 4, B, H), y.dtype)
-    xp.add(ys[:, None] @ W_yT, b, out=gates[:, :3])
-    ss, ths = be.empty((T + 1, B, H), y.dtype), be.empty((T, B, S, A), y.dtype)
-    scores, alphas, cs = (be.empty((T, B, n), y.dtype) for n in (S, S, E))
-    ss[0] = s_0
-    product, t1 = be.empty((3, B, H), y.dtype), be.empty((B, H), y.dtype)
+    Wb = xp.roll(xp.concatenate([b_ih[:, None], W], 1), H, 0)  # n r z
+    Wb[H:, 0] += b_hh[: 2 * H]
+    UW_1, b_hn = xp.concatenate([U, W_1], 0), b_hh[2 * H :, None]  # r z u q
+    for rows in (Wb[H:], UW_1[: 2 * H]):
+        rows *= 0.5  # σ(a) = ½ tanh(½ a) + ½
+    W_y, W_c, UW_1 = (in_tiles(be, each, B) for each in (Wb[:, : 1 + D], Wb[:, 1 + D :], UW_1))
+    given = be.empty((T + 1, H + 1 + D + E, B), y.dtype)
+    given[0, :H], given[:, H], given[:T, H + 1 : H + 1 + D] = s_0.T, 1, y.transpose(1, 2, 0)
+    gates, bent = be.empty((T, 4 * H + A, B), y.dtype), be.empty((T, B, S, A), y.dtype)
+    projected = multiply(be, W_y, given[:T, H : H + 1 + D], be.empty((T, 3 * H, B), y.dtype))
+    scores, alphas, q, c = (be.empty(shape, y.dtype) for shape in ((T, B, S), (T, B, S), (B, A), (B, 1, E)))
+    product = be.empty((3 * H, B), y.dtype)
     for t in range(T):
-        s, th, a, c = ss[t], ths[t], gates[t], cs[t]
-        n, r, z, u = a
-        xp.add(keys, (s @ W_1T)[:, None], out=th)
+        s, a, th, of_y = given[t, :H], gates[t], bent[t], projected[t]
+        n, r, z, u = a[: 4 * H].reshape(4, H, B)
+        multiply(be, UW_1, s, a[H:])
+        xp.copyto(q, a[4 * H :].T)
+        xp.add(keys, q[:, None], out=th)
         xp.tanh(th, out=th)
         scores[t] = (th.reshape(B * S, A) @ v).reshape(B, S)
-        if mask is None:
-            alphas[t] = softmax.forward(be, scores[t], -1)[0]
-        else:
-            alphas[t] = masked_softmax.forward(be, scores[t], mask)[0]
-        xp.matmul(alphas[t, :, None], h, out=c[:, None])
-        a[:3] += xp.matmul(c, W_cT, out=product)
-        xp.matmul(s, UT, out=product)
-        a[1:3] += product[:2]
-        _sigmoid(xp, a[1:3])
-        xp.add(product[2], b_hn, out=u)
-        n += xp.multiply(r, u, out=t1)
-        _new_state(xp, s, n, z, ss[t + 1])
-    outputs = tuple(each.swapaxes(0, 1).copy() for each in (scores, alphas, cs, ss[1:]))
-    return outputs, (ys, gates, ss, ths, alphas, cs)
+        weights = softmax.forward(be, scores[t], -1) if mask is None else masked_softmax.forward(be, scores[t], mask)
+        alphas[t] = weights[0]
+        given[t, H + 1 + D :] = xp.matmul(alphas[t, :, None], h, out=c)[:, 0].T
+        of_y += multiply(be, W_c, given[t, H + 1 + D :], product)
+        rz = a[H : 3 * H]
+        rz += of_y[H:]
+        _sigmoid(xp, rz)
+        u += b_hn
+        xp.multiply(r, u, out=n)
+        n += of_y[:H]
+        _new_state(xp, s, n, z, given[t + 1, :H])
+    of_all = (each.swapaxes(0, 1).copy() for each in (scores, alphas))
+    contexts, states = batch_of(be, given[:T, H + 1 + D :], False), batch_of(be, given[1:, :H], False)
+    return (*of_all, contexts, states), (given, gates, bent, alphas)
 
 
 def _backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, mask: Any, parts: Any) -> Any:
-    xp, (ys, gates, ss, ths, alphas, cs) = be.xp, tape
+    xp, (given, gates, bent, alphas) = be.xp, tape
     _, _, h, keys, W_1, v, W, U, _, _ = inputs
-    (T, B, D), (_, S, E), H, A = ys.shape, h.shape, U.shape[1], len(v)
-    W_nrz, U_rzn = xp.roll(W, H, 0), U.reshape(3, H, H)
-    W_c = W_nrz[:, D:].reshape(3, H, E)
-    dscores, dalphas, dcontexts, dss = (None if each is None else each.swapaxes(0, 1) for each in g)
-    dcs, dqs = be.empty((T, B, E), v.dtype), be.empty((T, B, A), v.dtype)  # of c, and of W_1 s
+    (T, B, S, A), E, H = bent.shape, h.shape[2], U.shape[1]
+    D = W.shape[1] - E
+    nrz = xp.roll(W, H, 0)
+    W_cT, UW_1T = in_tiles(be, nrz[:, D:].T, B), in_tiles(be, xp.concatenate([U, W_1], 0).T, B)
+    dscores, dalphas, dcontexts = (None if each is None else each.swapaxes(0, 1) for each in g[:3])
+    dstates = output_gradients(g[3], None, False)
+    dcs, dc_t, dq = (
+        be.empty((T, *h[:, 0].shape), v.dtype),
+        be.empty((h.shape[2], B), v.dtype),
+        be.empty((B, A), v.dtype),
+    )
     # tanh' = 1 - tanh²: its 1 and its tanh² are summed apart.
     ones, squares, dv = xp.zeros((B, S, 1), v.dtype), xp.zeros(keys.shape, v.dtype), xp.zeros((1, A), v.dtype)
-    ds, t1, back = xp.zeros((B, H), v.dtype), be.empty((B, H), v.dtype), be.empty((B, H), v.dtype)
-    slopes = be.empty((2 * B, H), v.dtype)
+    ds, t1, slopes, back = (xp.zeros((n, B), v.dtype) for n in (H, H, 2 * H, H))
     for t in reversed(range(T)):
-        th, alpha, a, dc, dq = ths[t], alphas[t], gates[t], dcs[t], dqs[t]
-        n, r, z, u = a
-        if dss is not None:
-            ds += dss[t]
-        _through_state(xp, ds, ss[t], n, a[1:3].reshape(2 * B, H), back, slopes, t1)
+        a, th, alpha, dc = gates[t], bent[t], alphas[t], dcs[t]
+        n, r, z, u = a[: 4 * H].reshape(4, H, B)
+        if dstates is not None:
+            ds += dstates[t]
+        _through_state(xp, ds, given[t, :H], n, a[H : 3 * H], back, slopes, t1)
         xp.multiply(n, u, out=t1)  # dr
         xp.multiply(n, r, out=u)  # du
-        xp.multiply(slopes[:B], t1, out=r)
-        xp.sum(a[:3] @ W_c, 0, out=dc)
+        xp.multiply(slopes[:H], t1, out=r)
+        xp.copyto(dc, multiply(be, W_cT, a[: 3 * H], dc_t).T)
         if dcontexts is not None:
             dc += dcontexts[t]
         de = (h @ dc[:, :, None])[:, :, 0]  # dα
@@ -105,24 +106,21 @@ def _backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, mask: Any, pa
         th *= th
         xp.subtract(de.sum(-1, keepdims=True), (de[:, None] @ th)[:, 0], out=dq)
         dq *= v
+        a[4 * H :] = dq.T
         de = de[:, :, None]
         ones += de
         th *= de
         squares += th
-        xp.sum(a[1:] @ U_rzn, 0, out=ds)
+        multiply(be, UW_1T, a[H:], ds)
         ds += back
-        ds += dq @ W_1
-    da = gates.swapaxes(1, 2).reshape(T * B, 4 * H)  # n r z u, of each step and sequence
-    dx_side, ds_side = da[:, : 3 * H], da[:, H:]
-    xs, before = xp.concatenate([ys, cs], -1).reshape(T * B, D + E), ss[:T].reshape(T * B, H)
-    dy = summed(dx_side, W_nrz[:, :D].T, 3).reshape(T, B, D).swapaxes(0, 1) if needs[0] else None
+    dx_side, before = gates[:, : 3 * H], given[:T]
+    dW, db_ih = (xp.roll(each, -H, 0) for each in weight_gradients(be, dx_side, before[:, H + 1 :], TERMS))
+    dUW_1, db_hh = weight_gradients(be, gates[:, H:], before[:, :H], TERMS)
+    dy = input_gradient(be, nrz[:, :D], dx_side, False) if needs[0] else None
     dh = alphas.transpose(1, 2, 0) @ dcs.swapaxes(0, 1)
     dkeys = xp.subtract(ones, squares, out=squares)
     dkeys *= v
-    dW_1 = summed(dqs.reshape(T * B, A).T, before.T, 16)
-    dW = xp.roll(summed(dx_side.T, xs.T, 16), -H, 0)
-    dU = summed(ds_side.T, before.T, 16)
-    return dy, ds, dh, dkeys, dW_1, dv[0], dW, dU, xp.roll(dx_side.sum(0), -H), ds_side.sum(0)
+    return dy, ds.T, dh, dkeys, dUW_1[3 * H :], dv[0], dW, dUW_1[: 3 * H], db_ih, db_hh[: 3 * H]
 
 
 gru_attention_decoder = Kernel(_forward, _backward)
