@@ -151,25 +151,20 @@ class AttentionDecoder(SequenceToSequence):
         """The symbols of each step, over time, and what is carried on."""
         memory, s_0 = reading
         y = self.target_embedding(target_in)
-        if (self.config.score, self.config.order, self.config.cell) == ("mlp", "bahdanau", "gru"):
-            return self._decode_at_once(y, memory, s_0)
+        if y.shape[1] > 1 and (self.config.score, self.config.order, self.config.cell) == ("mlp", "bahdanau", "gru"):
+            symbols = self._decode_at_once(y, memory, s_0)
+            return symbols, Reading(memory, ts.ops.RNNState(symbols.h_t[:, -1]))
         symbols, s_T = ts.ops.scan(lambda y_prev, s_prev: self.decoder_step(y_prev, s_prev, memory), s_0, y)
         return symbols, Reading(memory, s_T)
 
-    def _decode_at_once(self, y: ts.Tensor, memory: Memory, s_0: Any) -> tuple[DecoderStep, Reading]:
-        """The same as the scan over `decoder_step`, by one operation that has a kernel."""
+    def _decode_at_once(self, y: ts.Tensor, memory: Memory, s_0: Any) -> DecoderStep:
+        """The same by one operation, whose kernel arranges the weights for many steps."""
         score, cell = self.attention.score, self.cell
         weights = score.W_1, score.v, cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh
-        symbols = ts.ops.gru_attention_decoder(
-            y,
-            s_0.h,
-            memory.h,
-            memory.keys,
-            *weights,
-            mask=memory.mask,
-            parts=ts.ops.DecoderParts(self.attention, score, cell),
-        )
-        return DecoderStep(*symbols, symbols.h_t), Reading(memory, ts.ops.RNNState(symbols.h_t[:, -1]))
+        parts = ts.ops.DecoderParts(self.attention, score, cell)
+        h, mask, keys = memory
+        symbols = ts.ops.gru_attention_decoder(y, s_0.h, h, keys, *weights, mask=mask, parts=parts)
+        return DecoderStep(*symbols, symbols.h_t)
 
     def decoder_step(self, y_prev: ts.Tensor, s_prev: Any, memory: Memory) -> DecoderStep | LSTMDecoderStep:
         """One step.  y_prev: (B, D), the vector of the symbol before."""
