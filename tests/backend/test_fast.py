@@ -160,7 +160,7 @@ on_threads_too = pytest.mark.usefixtures("on_threads")
 
 def test_every_kernel_of_the_table_has_cases() -> None:
     assert {name.split("-")[0] for name in CASES} == set(fast.KERNELS)
-    assert set(fast.KERNELS) | {"adam"} == set(fast.FILES)
+    assert set(fast.KERNELS) | {"adam", "add_rows"} == set(fast.FILES)
     assert all(name.startswith(case.kind.kernel) for name, case in CASES.items())
 
 
@@ -295,6 +295,39 @@ def test_adam_is_numpy_s() -> None:
             )
         for a, e in zip([found, *states[0][:2]], [exact, *states[1][:2]], strict=True):
             np.testing.assert_allclose(a, e, rtol=2e-5, atol=1e-30)
+
+
+@pytest.mark.parametrize("V", [1, 7, 300])
+def test_rows_are_added_as_numpy_adds_them(V: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that stand several times, counted from the end, or never; of any layout, and of no float32."""
+    be, rng = backend_for("cpu"), np.random.default_rng(V)
+    rows = rng.integers(-V, V, (5, 9))
+    for shape in ((5, 9, 4), (5, 9), (5, 9, 2, 3)):
+        values = rng.standard_normal(shape).astype(np.float32)
+        expected = np.zeros((V, *shape[2:]))
+        np.add.at(expected, rows, values.astype(np.float64))
+        for given in (values, turned(values), np.flip(np.flip(values).copy()), values.astype(np.float64)):
+            found = be.scatter_add(expected.shape, rows, given)
+            assert found.dtype == given.dtype and found.shape == expected.shape
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    calls: list[Any] = []
+    monkeypatch.setattr(fast, "_found", {"add_rows": lambda *arrays: calls.append(arrays)})
+    be.scatter_add((V, 4), rows, rng.standard_normal((5, 9, 4)).astype(np.float32))
+    be.scatter_add((V, 4), rows, rng.standard_normal((5, 9, 4)))
+    assert len(calls) == 1
+
+
+def test_a_score_that_is_hidden_does_not_drown_those_that_are_seen() -> None:
+    """The largest score is looked for among what is seen alone, else no weight were left."""
+    case = CASES["gru_attention_decoder-B3-T1-S4-D17-E5-H16-A30-mask"]
+    y, s_0, h, keys, W_1, v, *cell = case.inputs
+    keys = np.where(np.arange(4)[:, None] == 1, np.float32(9), np.float32(-9)) + np.zeros_like(keys)
+    case = Case(
+        case.kind, [y, s_0, h, keys, W_1, np.full_like(v, 30), *cell], case.static | {"mask": np.arange(4) != 1}
+    )
+    with ts.definitions():
+        exact = case.apply(tensors(case, np.float64))
+    assert_near(case.apply(tensors(case, np.float32)), exact)
 
 
 # -- functions of one number

@@ -18,6 +18,7 @@ from ..kernels.adam import adam as plain_adam
 # What is compiled -> the file here that has it. A kernel's forward gives None for what it leaves to the plain one.
 FILES = {
     "adam": "adam",
+    "add_rows": "embedding",
     "cross_entropy": "loss",
     "gelu": "gelu",
     "gru_attention_decoder": "attention_decoder",
@@ -107,3 +108,15 @@ def adam_step(be: Any, g: Any, *arguments: Any) -> Any:
         except CannotCompile as error:
             _give_up(error)
     return plain_adam(be, g, *arguments)
+
+
+def add_rows(rows: Any, values: Any, table: Any) -> bool:
+    """Add values[k] to row rows[k] of a table of zeros; False where that is left to NumPy."""
+    if values.dtype != np.float32 or (add := compiled("add_rows")) is None:
+        return False
+    try:
+        add(rows, values, table)
+    except CannotCompile as error:
+        _give_up(error)
+        return False
+    return True
