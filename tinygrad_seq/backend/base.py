@@ -32,6 +32,7 @@ class Backend:
 
     xp: Any = None
     kernels: dict[str, Kernel] = {}
+    over_rows = False  # whether a recurrence over rows of a table runs as `kernels.rows` says
 
     def device_of(self, array: Array) -> str:
         """The name of the device that holds `array`: "cpu" or "cuda:0"."""

@@ -19,6 +19,7 @@ UNPACKED, COLUMNS = 1_000_000, range(6, 49)
 class NumpyBackend(Backend):
     xp = np
     kernels = KERNELS | fast.KERNELS
+    over_rows = True
 
     def device_of(self, array: Array) -> str:
         return "cpu"
