@@ -5,9 +5,20 @@ from typing import Any
 import numpy as np
 
 from .base import Array, Backend, Kernel
+from .kernels.rows import RowsGradient, written_out
 from .numpy_backend import NumpyBackend
 
-__all__ = ["Array", "Backend", "Kernel", "adopt", "backend_for", "backend_of", "is_device"]
+__all__ = [
+    "Array",
+    "Backend",
+    "Kernel",
+    "RowsGradient",
+    "adopt",
+    "backend_for",
+    "backend_of",
+    "is_device",
+    "written_out",
+]
 
 _numpy = NumpyBackend()
 _by_type: dict[type, Backend] = {np.ndarray: _numpy}  # CuPy adds itself when it is first asked for

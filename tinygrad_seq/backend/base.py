@@ -32,6 +32,8 @@ class Backend:
 
     xp: Any = None
     kernels: dict[str, Kernel] = {}
+    block: int | None = None  # so many numbers of each of several arrays are worked on before the next; None: all
+    over_rows = False  # whether a recurrence over rows of a table runs as `kernels.rows` says
 
     def device_of(self, array: Array) -> str:
         """The name of the device that holds `array`: "cpu" or "cuda:0"."""
@@ -67,8 +69,9 @@ class Backend:
             return (rows @ b).reshape(*a.shape[:-1], b.shape[-1])
         return a @ b
 
-    def tile_rows(self, M: int, K: int, columns: int) -> int:
-        """Of how many rows each are the tiles in which (M, K) is multiplied fastest by (K, columns); M: as a whole."""
+    def tile_rows(self, M: int, K: int, columns: int, steps: int) -> int:
+        """How many rows has each of the tiles in which (M, K) is multiplied fastest by (K, columns), for so many steps
+        at once; M: as a whole."""
         return M
 
     def adam(self, g: Array, *arguments: Any) -> Array:

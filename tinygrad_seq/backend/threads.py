@@ -61,6 +61,11 @@ def shares() -> bool:
     return _shares
 
 
+def product_threads() -> int:
+    """How many threads one of NumPy's products uses."""
+    return 1 if _shares else num_threads()
+
+
 def _set_products(n: int) -> None:
     blas = _openblas("set")
     if blas:

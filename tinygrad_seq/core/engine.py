@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import backend_of
+from ..backend import backend_of, written_out
 from .op import Op, Slot
 from .state import Derivative, Scope, setting, state
 from .tensor import ConstantGradient, Leaf, Tensor, _Writes, next_number, value
@@ -160,7 +160,7 @@ def walk(
                 if op.hooks is not None or told:
                     g = _notice(op, g, create_graph, targets is None, watch, notes)
                 if wanted and op in wanted:
-                    found[op] = g
+                    found[op] = written_out(g)
             if op.number == oldest:  # the oldest target: what it was made from is nobody's question
                 continue
             if op.number > last_write:  # made before some array was written into
@@ -306,4 +306,4 @@ def _zeros(x: Tensor) -> Tensor:
 
 
 def as_tensor(g: Any) -> Tensor:
-    return g if isinstance(g, Tensor) else Tensor(g)
+    return g if isinstance(g, Tensor) else Tensor(written_out(g))

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from ..backend import backend_of
+from ..backend import Backend, Kernel, backend_of
 from .engine import grad
 from .op import Op, applied_twice, explain, mark, spent
 from .state import scope, setting, state
@@ -33,7 +33,7 @@ class FusedOp(Op):
     def __call__(self, *inputs: Any) -> Any:
         arrays = [value(x) for x in inputs]
         backend = backend_of(*arrays)
-        kernel = backend.kernels.get(self.kernel) if state.fused and _one_float_dtype(arrays) else None
+        kernel = self.kernel_of(backend) if state.fused and _one_float_dtype(arrays) else None
         if kernel is None:
             with scope(self):
                 return self.definition(*inputs, **self.static)
@@ -61,6 +61,10 @@ class FusedOp(Op):
         self.shape, self.dtype = ys.shape, ys.dtype
         return Tensor(ys, self)
 
+    def kernel_of(self, backend: Backend) -> Kernel | None:
+        """How it runs there; None where only the definition does."""
+        return backend.kernels.get(self.kernel)
+
     @property
     def keeps(self) -> tuple[int, ...]:  # type: ignore[override]  # all of them, for the definition
         return tuple(range(len(self.sources)))
@@ -72,7 +76,8 @@ class FusedOp(Op):
         needs = [place is not None for place in self.sources]
         if not create_graph:
             backend = backend_of(*inputs)
-            kernel = backend.kernels[self.kernel]
+            kernel = self.kernel_of(backend)
+            assert kernel is not None
             self.kept[1] = None  # given away: the kernel may write over it
             if tape is None:  # a second walk over a retained graph
                 tape = kernel.forward(backend, *inputs, **self.static)[1]

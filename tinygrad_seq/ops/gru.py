@@ -8,10 +8,10 @@ Keras and ONNX call it reset_after and linear_before_reset), or on h_{t-1} itsel
 
 from typing import Any, NamedTuple
 
-from ..core import FusedOp, equations
+from ..core import equations
 from .elementwise import sigmoid, tanh
 from .rnn import RNNState
-from .scan import checked_sequence, gates_of, named, scan
+from .scan import Recurrence, checked_sequence, gates_of, named, scan
 from .shape import split
 
 
@@ -64,10 +64,11 @@ def gru_cho_step(x_t: Any, h_prev: Any, W: GRUGates, U: GRUGates, b: GRUGates) -
     return GRUStep(r_t, z_t, n_t, h_t)
 
 
-class GRUSequence(FusedOp):
+class GRUSequence(Recurrence):
     """h_1 … h_T, and the last h, of a GRU whose r_t acts after the product."""
 
     kernel = "gru_sequence"
+    weight = 2
 
     def definition(
         self, x: Any, h_0: Any, W: Any, U: Any, b_ih: Any, b_hh: Any, reverse: bool, lengths: Any
@@ -80,10 +81,11 @@ class GRUSequence(FusedOp):
         return symbols.h_t, last.h
 
 
-class GRUChoSequence(FusedOp):
+class GRUChoSequence(Recurrence):
     """h_1 … h_T, and the last h, of a GRU whose r_t acts before the product."""
 
     kernel = "gru_cho_sequence"
+    weight = 2
 
     def definition(self, x: Any, h_0: Any, W: Any, U: Any, b: Any, reverse: bool, lengths: Any) -> tuple[Any, Any]:
         W, U, b = gru_gates(W, "W"), gru_gates(U, "U"), gru_gates(b, "b")

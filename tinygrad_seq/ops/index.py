@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import backend_of
+from ..backend import RowsGradient, backend_of
 from ..backend.base import is_basic
 from ..core import Op, Tensor, value
 from ..core.tensor import note_pieces
@@ -45,6 +45,12 @@ class Embed(Op):
         return table[self.index]
 
     def backward(self, g: Any) -> Any:
+        if type(g) is RowsGradient and g.index is self.index:
+            if self.padding is None:
+                return g.of_table
+            of_table = g.of_table.copy()
+            of_table[self.padding] = 0
+            return of_table
         if self.padding is not None:
             g = g * (self.index != self.padding)[..., None]
         return ScatterAdd(self.sources[0].shape, self.index)(g)

@@ -2,9 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from ..core import FusedOp, equations
+from ..core import equations
 from .elementwise import sigmoid, tanh
-from .scan import checked_sequence, gates_of, scan
+from .scan import Recurrence, checked_sequence, gates_of, scan
 
 
 class LSTMGates(NamedTuple):
@@ -54,10 +54,11 @@ def lstm_step(x_t: Any, h_prev: Any, c_prev: Any, W: LSTMGates, U: LSTMGates, b:
     return LSTMStep(f_t, i_t, c_tilde, c_t, o_t, h_t)
 
 
-class LSTMSequence(FusedOp):
+class LSTMSequence(Recurrence):
     """h_1 … h_T, and the last h and c, of an LSTM."""
 
     kernel = "lstm_sequence"
+    weight = 3
 
     def definition(
         self, x: Any, h_0: Any, c_0: Any, W: Any, U: Any, b: Any, reverse: bool, lengths: Any

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..core import FusedOp, equations
+from ..core import equations
 from .elementwise import relu, sigmoid, tanh
-from .scan import checked_sequence, scan
+from .scan import Recurrence, checked_sequence, scan
 
 NONLINEARITIES: dict[str, Callable[[Any], Any]] = {"tanh": tanh, "relu": relu, "sigmoid": sigmoid}
 
@@ -42,10 +42,11 @@ def rnn_output(h_t: Any, W_hy: Any, b_y: Any) -> RNNOutput:
     return RNNOutput(y_t)
 
 
-class RNNSequence(FusedOp):
+class RNNSequence(Recurrence):
     """h_1 … h_T, and the last h, of an RNN."""
 
     kernel = "rnn_sequence"
+    weight = 2
 
     def definition(
         self, x: Any, h_0: Any, W_xh: Any, W_hh: Any, b_h: Any, nonlinearity: str, reverse: bool, lengths: Any

@@ -1,15 +1,16 @@
 """A scan over time: any cell, run over a sequence; and what every recurrence asks of its inputs."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from ..backend import backend_of
-from ..core import Tensor, scope, value
+from ..backend import Backend, Kernel, backend_of
+from ..backend.kernels.rows import over_rows
+from ..core import FusedOp, Tensor, scope, value
 from ..core.state import Step
 from .elementwise import where
-from .index import beside
+from .index import Embed, beside
 from .shape import split, stack, unstack
 
 
@@ -61,6 +62,27 @@ def scan(
 def _along(runs: Any, symbol: Any) -> Any:
     """(B,) with axes of size 1 for all others of the symbol."""
     return runs.reshape((-1,) + (1,) * (symbol.ndim - 1))
+
+
+class Recurrence(FusedOp):
+    """A whole sequence at once. `weight` says which of its inputs W is, which each x_t meets.
+
+    Its kernel may know that x is read from a table: W then multiplies each row once.
+    """
+
+    weight: ClassVar[int]
+    embedding: Embed | None = None  # where x comes from
+
+    def __call__(self, x: Any, *others: Any) -> Any:
+        if isinstance(x, Tensor) and type(x.place) is Embed:
+            self.embedding = x.place
+        return super().__call__(x, *others)
+
+    def kernel_of(self, backend: Backend) -> Kernel | None:
+        kernel = super().kernel_of(backend)
+        if kernel is None or self.embedding is None or not backend.over_rows:
+            return kernel
+        return over_rows(kernel, self.embedding.index, self.embedding.sources[0].shape[0], self.weight)
 
 
 def checked_lengths(lengths: Any, x: Any) -> Any:

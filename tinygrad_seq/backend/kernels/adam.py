@@ -8,17 +8,21 @@ def adam(be: Any, g: Any, m: Any, v: Any, work: Any, lr: float, b1: float, b2: f
 
     m ← β₁ m + (1 - β₁) g;  v ← β₂ v + (1 - β₂) g²;  change = lr · (m / (1 - β₁ᵗ)) / (√(v / (1 - β₂ᵗ)) + ε)
     """
-    xp, (t, u) = be.xp, work
-    m *= b1
-    xp.multiply(g, 1 - b1, out=t)
-    m += t
-    v *= b2
-    xp.multiply(g, g, out=t)
-    t *= 1 - b2
-    v += t
+    xp, (t, u), size = be.xp, work, be.block or max(g.size, 1)
     scale = (1 - b2**step) ** 0.5
-    xp.sqrt(v, out=t)
-    t += eps * scale
-    xp.divide(m, t, out=u)
-    u *= lr * scale / (1 - b1**step)
+    rate = lr * scale / (1 - b1**step)
+    for first in range(0, g.size, size):
+        g_k, m_k, v_k, u_k = (a[first : first + size] for a in (g, m, v, u))
+        t_k = t[: g_k.size]  # always the same
+        m_k *= b1
+        xp.multiply(g_k, 1 - b1, out=t_k)
+        m_k += t_k
+        v_k *= b2
+        xp.multiply(g_k, g_k, out=t_k)
+        t_k *= 1 - b2
+        v_k += t_k
+        xp.sqrt(v_k, out=t_k)
+        t_k += eps * scale
+        xp.divide(m_k, t_k, out=u_k)
+        u_k *= rate
     return u

@@ -67,7 +67,7 @@ def forward(
     U, b_hn = U.copy(), b_hh[2 * H :, None]  # r z u
     for rows in (Wb[H:], U[: 2 * H]):
         rows *= 0.5
-    U, Wb = in_tiles(be, U, B), in_tiles(be, Wb, B)
+    U, Wb = in_tiles(be, U, B), in_tiles(be, Wb, B, T)
     dead = dead_steps(be, lengths, T, reverse)
     s, gates = factors_of(be, x, h_0, reverse), be.empty((T, 4 * H, B), x.dtype)
     projected = multiply(be, Wb, s[:T, H:], be.empty((T, 3 * H, B), x.dtype))
@@ -125,7 +125,7 @@ def cho_forward(be: Any, x: Any, h_0: Any, W: Any, U: Any, b: Any, reverse: bool
     U_rz, U_n = U[: 2 * H].copy(), in_tiles(be, U[2 * H :], B)
     for rows in (Wb[H:], U_rz):
         rows *= 0.5
-    U_rz, Wb = in_tiles(be, U_rz, B), in_tiles(be, Wb, B)
+    U_rz, Wb = in_tiles(be, U_rz, B), in_tiles(be, Wb, B, T)
     dead = dead_steps(be, lengths, T, reverse)
     s, gates = factors_of(be, x, h_0, reverse), be.empty((T, 3 * H, B), x.dtype)
     multiply(be, Wb, s[:T, H:], gates)

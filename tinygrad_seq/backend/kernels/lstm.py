@@ -35,7 +35,7 @@ def forward(
     U, Wb = gates_first(U, H), gates_first(xp.concatenate([W, b[:, None]], 1), H)
     for M in (U, Wb):
         M[: 3 * H] *= 0.5
-    U, Wb = in_tiles(be, U, B), in_tiles(be, Wb, B)
+    U, Wb = in_tiles(be, U, B), in_tiles(be, Wb, B, T)
     dead = dead_steps(be, lengths, T, reverse)
     z, gates = factors_of(be, x, h_0, reverse), be.empty((T, 4 * H, B), x.dtype)
     multiply(be, Wb, z[:T, H:], gates)

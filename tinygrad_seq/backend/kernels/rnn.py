@@ -41,7 +41,7 @@ def forward(
 ) -> tuple[Any, Any]:
     xp, (B, T, _), H = be.xp, x.shape, h_0.shape[-1]
     g = NONLINEARITIES[nonlinearity][0]
-    U, Wb = in_tiles(be, U, B), in_tiles(be, xp.concatenate([W, b[:, None]], 1), B)
+    U, Wb = in_tiles(be, U, B), in_tiles(be, xp.concatenate([W, b[:, None]], 1), B, T)
     dead = dead_steps(be, lengths, T, reverse)
     z = factors_of(be, x, h_0, reverse)
     h, projected, product = z[:, :H], be.empty((T, H, B), x.dtype), be.empty((H, B), x.dtype)

@@ -19,9 +19,9 @@ def factors_of(be: Any, x: Any, h_0: Any, reverse: bool) -> Any:
     return z
 
 
-def in_tiles(be: Any, W: Any, columns: int) -> Any:
+def in_tiles(be: Any, W: Any, columns: int, steps: int = 1) -> Any:
     """W (M, K) as (tiles, rows, K), each column of a tile contiguous: the left factor of `multiply`."""
-    rows = be.tile_rows(*W.shape, columns)
+    rows = be.tile_rows(*W.shape, columns, steps)
     return W.reshape(-1, rows, W.shape[1]).swapaxes(1, 2).copy().swapaxes(1, 2)
 
 
@@ -110,4 +110,4 @@ def input_gradient(be: Any, W: Any, da: Any, reverse: bool) -> Any:
     """Wᵀ da of each step, for da (T, M, B), as (B, T, D)."""
     T, _, B = da.shape
     dx = be.empty((T, W.shape[1], B), da.dtype)
-    return batch_of(be, multiply(be, in_tiles(be, W.T, B), da, dx), reverse)
+    return batch_of(be, multiply(be, in_tiles(be, W.T, B, T), da, dx), reverse)
