@@ -234,8 +234,13 @@ def add_products(tiles: Any, M: int, columns: Any, K: int, out: Any, N: int) -> 
             for n in range(0, N, WIDTH):
                 _tile(at(tiles, m * K + k * ROWS), at(columns, n * K + k * WIDTH), at(zeros, 0), at(sums, 0), part)
                 for r in range(min(ROWS, M - m)):
-                    for c in range(min(WIDTH, N - n)):
-                        out[(m + r) * N + n + c] += sums[r * WIDTH + c]
+                    row, total = sums[r * WIDTH : (r + 1) * WIDTH], out[(m + r) * N + n : (m + r + 1) * N]
+                    if N - n >= WIDTH:
+                        for c in range(WIDTH):  # known beforehand: one vector
+                            total[c] += row[c]
+                    else:
+                        for c in range(N - n):
+                            total[c] += row[c]
 
 
 # -- between (batch, features) and a block
