@@ -75,11 +75,7 @@ def _backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, mask: Any, pa
     W_cT, UW_1T = in_tiles(be, nrz[:, D:].T, B), in_tiles(be, xp.concatenate([U, W_1], 0).T, B)
     dscores, dalphas, dcontexts = (None if each is None else each.swapaxes(0, 1) for each in g[:3])
     dstates = output_gradients(g[3], None, False)
-    dcs, dc_t, dq = (
-        be.empty((T, *h[:, 0].shape), v.dtype),
-        be.empty((h.shape[2], B), v.dtype),
-        be.empty((B, A), v.dtype),
-    )
+    dcs, dc_t, dq = (be.empty(shape, v.dtype) for shape in ((T, B, E), (E, B), (B, A)))
     # tanh' = 1 - tanh²: its 1 and its tanh² are summed apart.
     ones, squares, dv = xp.zeros((B, S, 1), v.dtype), xp.zeros(keys.shape, v.dtype), xp.zeros((1, A), v.dtype)
     ds, t1, slopes, back = (xp.zeros((n, B), v.dtype) for n in (H, H, 2 * H, H))
