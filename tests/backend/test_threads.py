@@ -28,7 +28,7 @@ def test_the_number_is_that_of_numpy_s_products_too() -> None:
     for n in (1, 3):
         ts.set_num_threads(n)
         assert ts.num_threads() == n
-        blas = threads._openblas("get")
+        blas = threads._openblas("get_num_threads")
         assert blas is None or blas() == n
 
 

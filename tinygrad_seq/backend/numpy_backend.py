@@ -7,14 +7,16 @@ import numpy as np
 from . import fast
 from .base import Array, Backend
 from .kernels import KERNELS
-from .threads import product_threads
+from .threads import blas_core, product_threads
 
 ONE_HOT_ROWS = 128  # a table of characters: there a one-hot product adds wide rows faster than sorting them does
 
 
-# Below this M·N·K OpenBLAS multiplies without packing, on processors with AVX-512: 165 GFLOP/s a core in tiles of 8
-# rows against 115 as a whole, for 1,024 · 256 · 32. From 64 columns on the whole is as fast.
+# Up to this M·N·K an OpenBLAS that can multiplies without packing: 1,024 · 256 · 32 at 165 GFLOP/s a core in tiles of 8
+# rows, at 115 as a whole. From 64 columns on the whole is as fast; on AVX2, where it packs each tile, tiles took 1.6
+# times as long.
 UNPACKED, COLUMNS = 1_000_000, range(6, 49)
+AVX512 = ("SkylakeX", "Cooperlake", "SapphireRapids")  # whose OpenBLAS can
 
 
 class NumpyBackend(Backend):
@@ -47,8 +49,9 @@ class NumpyBackend(Backend):
     def tile_rows(self, M: int, K: int, columns: int, steps: int) -> int:
         rows = 8 if columns > 11 else 32
         fits = M % rows == 0 and rows * K * columns <= UNPACKED and columns in COLUMNS
-        # Tiles run on one thread: what waits for the step before gains nothing from a second, all steps at once do.
-        return rows if fits and product_threads() <= (2 if steps == 1 else 1) else M
+        # Tiles run on one thread. Two gain little on one step; on all steps at once they gain all there is.
+        alone = product_threads() <= (2 if steps == 1 else 1)
+        return rows if fits and alone and blas_core() in AVX512 else M
 
     def adam(self, g: Array, *arguments: Any) -> Array:
         return fast.adam_step(self, g, *arguments)

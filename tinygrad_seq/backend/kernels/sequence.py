@@ -21,8 +21,11 @@ def factors_of(be: Any, x: Any, h_0: Any, reverse: bool) -> Any:
 
 def in_tiles(be: Any, W: Any, columns: int, steps: int = 1) -> Any:
     """W (M, K) as (tiles, rows, K), each column of a tile contiguous: the left factor of `multiply`."""
-    rows = be.tile_rows(*W.shape, columns, steps)
-    return W.reshape(-1, rows, W.shape[1]).swapaxes(1, 2).copy().swapaxes(1, 2)
+    M, K = W.shape
+    rows = be.tile_rows(M, K, columns, steps)
+    if rows == M:
+        return be.xp.ascontiguousarray(W)[None]
+    return W.reshape(-1, rows, K).swapaxes(1, 2).copy().swapaxes(1, 2)
 
 
 def multiply(be: Any, tiles: Any, z: Any, out: Any) -> Any:
