@@ -18,12 +18,14 @@ from ..kernels.adam import adam as plain_adam
 # What is compiled -> the file here that has it. A kernel's forward gives None for what it leaves to the plain one.
 FILES = {
     "adam": "adam",
+    "attention": "attention",
     "cross_entropy": "loss",
     "gelu": "gelu",
     "gru_sequence": "gru",
     "layer_norm": "norm",
     "linear": "linear",
     "lstm_sequence": "lstm",
+    "multi_head_attention": "attention",
     "rnn_sequence": "rnn",
 }
 

@@ -205,7 +205,7 @@ attention = Kernel(_attention_forward, _attention_backward)
 # -- many heads
 
 
-def _groups(Q: Any, K: Any, V: Any) -> list[tuple[Any, int, int]]:
+def projections(Q: Any, K: Any, V: Any) -> list[tuple[Any, int, int]]:
     """Which of q, k, v (0, 1, 2) each input is projected to, in one product: (input, first, end)."""
     groups: list[tuple[Any, int, int]] = []
     for part, x in enumerate((Q, K, V)):
@@ -228,7 +228,7 @@ def _heads_forward(
 ) -> tuple[Any, Any]:
     B, S, D = Q.shape
     parts: list[Any] = []
-    for x, first, end in _groups(Q, K, V):
+    for x, first, end in projections(Q, K, V):
         y = rows(x) @ W_in[first * D : end * D].T
         if b_in is not None:
             y += b_in[first * D : end * D]
@@ -249,7 +249,7 @@ def _heads_backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, heads: 
     dW_out = g.T @ concat
     db_out = None if b_out is None else sum_rows(be, g)
     (dout,) = _by_head(be, g @ W_out, Q, heads)
-    groups = _groups(Q, K, V)
+    groups = projections(Q, K, V)
     dys = [be.empty((x.shape[0] * x.shape[1], (end - first) * D), Q.dtype) for x, first, end in groups]
     gs = tuple(part for dy, (x, _, _) in zip(dys, groups, strict=True) for part in _by_head(be, dy, x, heads))
     q, k, v = parts
