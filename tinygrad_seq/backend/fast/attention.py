@@ -1,8 +1,9 @@
 """Attention whose weights fit one tile, head by head: scores, softmax and what they gather while they are in the cache.
 
-Scores are (keys, queries), so that a loop over queries is vector code; where causal, it begins at the diagonal.
+Scores are (keys, queries), so that a loop over queries is vector code; where causal, it begins near the diagonal.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from .compiler import jit, kernel
 from .linear import affine, affine_back
 from .sequence import F32, empty, flat
 from .team import job, share, team
-from .vector import exp
+from .vector import WIDTH, exp
 
 LOW = F32(np.finfo(F32).min / 4)  # the score of what a query does not see
 NO_MASK = np.empty(0, np.bool_)
@@ -33,35 +34,92 @@ class Sizes(NamedTuple):
     mask_head: int
 
 
+# -- loops over the queries of one key
+
+
+@jit
+def _hide(e: Any, mask: Any) -> None:
+    for i in range(e.size):
+        e[i] = e[i] if mask[i] else LOW
+
+
+@jit
+def _raise(highest: Any, e: Any) -> None:
+    for i in range(e.size):
+        highest[i] = max(highest[i], e[i])
+
+
+@jit
+def _weigh(e: Any, highest: Any, scale: Any, total: Any) -> None:
+    for i in range(e.size):
+        weight = exp((e[i] - highest[i]) * scale)
+        e[i] = weight
+        total[i] += weight
+
+
+@jit
+def _multiply(e: Any, factor: Any) -> None:
+    for i in range(e.size):
+        e[i] *= factor[i]
+
+
+@jit
+def _add_product(a: Any, b: Any, total: Any) -> None:
+    for i in range(a.size):
+        total[i] += a[i] * b[i]
+
+
+@jit
+def _score_gradient(alpha: Any, de: Any, along: Any, scale: Any) -> None:
+    for i in range(de.size):
+        de[i] = alpha[i] * ((de[i] - along[i]) * scale)
+
+
+# -- all pairs of a head
+
+
+@jit
+def _first(j: int, past: int) -> int:
+    """Where a loop over the queries that see key j begins: at a whole vector, so some before them may not see it."""
+    return max(j - past, 0) // WIDTH * WIDTH
+
+
 @jit
 def _weights(e: Any, S: int, T: int, past: int, scale: Any, mask: Any, highest: Any, total: Any) -> None:
-    """e (T, S) becomes its softmax over the keys; highest and total are room for S numbers."""
-    for i in range(S):
-        highest[i], total[i] = F32(-np.inf), F32(0)
+    """e (T, S), scores, becomes their softmax over the keys; highest and total are room for S numbers."""
+    highest[:], total[:] = LOW if mask.size or past + 1 < T else F32(-np.inf), F32(0)
     for j in range(T):
-        first = max(j - past, 0)
-        e_j, highest_j = e[j * S + first : (j + 1) * S], highest[first:]
+        first = _first(j, past)
         if mask.size:
-            mask_j = mask[j * S + first : (j + 1) * S]
-            for i in range(e_j.size):
-                e_j[i] = e_j[i] if mask_j[i] else LOW
-        for i in range(e_j.size):
-            highest_j[i] = max(highest_j[i], e_j[i])
+            _hide(e[j * S + first : (j + 1) * S], mask[j * S + first : (j + 1) * S])
+        for i in range(first, min(j - past, S)):
+            e[j * S + i] = LOW
+        _raise(highest[first:], e[j * S + first : (j + 1) * S])
     for j in range(T):
-        first = max(j - past, 0)
-        e[j * S : j * S + min(first, S)] = 0
-        e_j, highest_j, total_j = e[j * S + first : (j + 1) * S], highest[first:], total[first:]
-        for i in range(e_j.size):
-            weight = exp((e_j[i] - highest_j[i]) * scale)
-            e_j[i] = weight
-            total_j[i] += weight
+        first = _first(j, past)
+        e[j * S : min(j * S + first, (j + 1) * S)] = 0
+        _weigh(e[j * S + first : (j + 1) * S], highest[first:], scale, total[first:])
     for i in range(S):
-        total[i] = F32(0) if highest[i] <= LOW / F32(2) else F32(1) / total[i]  # 0: it sees nothing
+        total[i] = F32(0) if highest[i] == LOW else F32(1) / total[i]  # 0: it sees nothing
     for j in range(T):
-        first = max(j - past, 0)
-        e_j, share_j = e[j * S + first : (j + 1) * S], total[first:]
-        for i in range(e_j.size):
-            e_j[i] *= share_j[i]
+        first = _first(j, past)
+        _multiply(e[j * S + first : (j + 1) * S], total[first:])
+
+
+@jit
+def _score_gradients(alpha: Any, de: Any, S: int, T: int, past: int, scale: Any, along: Any) -> None:
+    """de (T, S), the gradient of the weights, becomes that of the scores; along is room for S numbers."""
+    along[:] = F32(0)
+    for j in range(T):
+        first = _first(j, past)
+        _add_product(alpha[j * S + first : (j + 1) * S], de[j * S + first : (j + 1) * S], along[first:])
+    for j in range(T):
+        first = _first(j, past)
+        de[j * S : min(j * S + first, (j + 1) * S)] = 0
+        _score_gradient(alpha[j * S + first : (j + 1) * S], de[j * S + first : (j + 1) * S], along[first:], scale)
+
+
+# -- shared
 
 
 @jit
@@ -82,8 +140,8 @@ def _attend_part(
     sizes: Any,
 ) -> None:
     N, S, T, d, E, past, mask_sequence, mask_head = sizes
-    count = e.size // (S * T)
     highest, total, scale = np.empty(S, F32), np.empty(S, F32), F32(1 / np.sqrt(d))
+    count = e.size // (S * T)
     for each in range(count * part // parts, count * (part + 1) // parts):
         b, n = each // N, each % N
         q_here, k_here = b * S * q_row + n * d, b * T * k_row + n * d
@@ -101,24 +159,6 @@ _attend_job = job(_attend_part)
 @kernel
 def _attend(team: Any, *inputs: Any) -> None:
     share(_attend_job(inputs), team, inputs)
-
-
-@jit
-def _score_gradients(alpha: Any, de: Any, S: int, T: int, past: int, scale: Any, along: Any) -> None:
-    """de (T, S), the gradient of the weights, becomes that of the scores; along is room for S numbers."""
-    for i in range(S):
-        along[i] = F32(0)
-    for j in range(T):
-        first = max(j - past, 0)
-        alpha_j, de_j, along_j = alpha[j * S + first : (j + 1) * S], de[j * S + first : (j + 1) * S], along[first:]
-        for i in range(de_j.size):
-            along_j[i] += alpha_j[i] * de_j[i]
-    for j in range(T):
-        first = max(j - past, 0)
-        de[j * S : j * S + min(first, S)] = 0
-        alpha_j, de_j, along_j = alpha[j * S + first : (j + 1) * S], de[j * S + first : (j + 1) * S], along[first:]
-        for i in range(de_j.size):
-            de_j[i] = alpha_j[i] * ((de_j[i] - along_j[i]) * scale)
 
 
 @jit
@@ -141,8 +181,8 @@ def _attend_back_part(
     sizes: Any,
 ) -> None:
     N, S, T, d, E, past, _, _ = sizes
-    count = alpha.size // (S * T)
     de, along, scale = np.empty(T * S, F32), np.empty(S, F32), F32(1 / np.sqrt(d))
+    count = alpha.size // (S * T)
     for each in range(count * part // parts, count * (part + 1) // parts):
         b, n = each // N, each % N
         q_here, k_here = b * S * q_row + n * d, b * T * k_row + n * d
@@ -189,7 +229,7 @@ def _forward(be: Any, Q: Any, K: Any, V: Any, mask: Any, causal: bool, dropout: 
     seen, *apart = _masks(mask, S, T)
     sizes = Sizes(1, S, T, d, E, T - S if causal else T, *apart)
     inputs = flat(Q), d, flat(K), d, flat(V), E
-    weights, out = empty(Q.size // d * T), empty(*Q.shape[:-1], E)
+    weights, out = empty(math.prod(lead) * T * S), empty(*Q.shape[:-1], E)
     _attend(team(), SGEMM, *inputs, seen, weights, out.reshape(-1), E, sizes)
     return out, (inputs, weights, sizes)
 
@@ -236,7 +276,7 @@ def _heads_forward(
             parts += [y[n * D :], width]
     seen, *apart = _masks(mask, S, T)
     sizes = Sizes(heads, S, T, D // heads, D // heads, T - S if causal else T, *apart)
-    weights, concat, y = empty(B * heads * S * T), empty(B * S * D), empty(B, S, D)
+    weights, concat, y = empty(B * heads * T * S), empty(B * S * D), empty(B, S, D)
     _attend(team(), SGEMM, *parts, seen, weights, concat, D, sizes)
     affine(concat, W_out, b_out, y.reshape(-1))
     return y, (parts, weights, concat, sizes)
