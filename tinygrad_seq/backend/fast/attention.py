@@ -34,52 +34,11 @@ class Sizes(NamedTuple):
     mask_head: int
 
 
-# -- loops over the queries of one key
-
-
-@jit
-def _hide(e: Any, mask: Any) -> None:
-    for i in range(e.size):
-        e[i] = e[i] if mask[i] else LOW
-
-
-@jit
-def _raise(highest: Any, e: Any) -> None:
-    for i in range(e.size):
-        highest[i] = max(highest[i], e[i])
-
-
-@jit
-def _weigh(e: Any, highest: Any, scale: Any, total: Any) -> None:
-    for i in range(e.size):
-        weight = exp((e[i] - highest[i]) * scale)
-        e[i] = weight
-        total[i] += weight
-
-
-@jit
-def _multiply(e: Any, factor: Any) -> None:
-    for i in range(e.size):
-        e[i] *= factor[i]
-
-
-@jit
-def _add_product(a: Any, b: Any, total: Any) -> None:
-    for i in range(a.size):
-        total[i] += a[i] * b[i]
-
-
-@jit
-def _score_gradient(alpha: Any, de: Any, along: Any, scale: Any) -> None:
-    for i in range(de.size):
-        de[i] = alpha[i] * ((de[i] - along[i]) * scale)
-
-
 # -- all pairs of a head
 
 
 @jit
-def _first(j: int, past: int) -> int:
+def _begin(j: int, past: int) -> int:
     """Where a loop over the queries that see key j begins: at a whole vector, so some before them may not see it."""
     return max(j - past, 0) // WIDTH * WIDTH
 
@@ -89,21 +48,31 @@ def _weights(e: Any, S: int, T: int, past: int, scale: Any, mask: Any, highest: 
     """e (T, S), scores, becomes their softmax over the keys; highest and total are room for S numbers."""
     highest[:], total[:] = LOW if mask.size or past + 1 < T else F32(-np.inf), F32(0)
     for j in range(T):
-        first = _first(j, past)
+        here = _begin(j, past)
         if mask.size:
-            _hide(e[j * S + first : (j + 1) * S], mask[j * S + first : (j + 1) * S])
-        for i in range(first, min(j - past, S)):
+            for i in range(here, S):
+                if not mask[j * S + i]:
+                    e[j * S + i] = LOW
+        for i in range(here, min(j - past, S)):
             e[j * S + i] = LOW
-        _raise(highest[first:], e[j * S + first : (j + 1) * S])
+        e_j, highest_j = e[j * S + here : (j + 1) * S], highest[here:]
+        for i in range(e_j.size):
+            highest_j[i] = max(highest_j[i], e_j[i])
     for j in range(T):
-        first = _first(j, past)
-        e[j * S : min(j * S + first, (j + 1) * S)] = 0
-        _weigh(e[j * S + first : (j + 1) * S], highest[first:], scale, total[first:])
+        here = _begin(j, past)
+        e[j * S : min(j * S + here, (j + 1) * S)] = 0
+        e_j, highest_j, total_j = e[j * S + here : (j + 1) * S], highest[here:], total[here:]
+        for i in range(e_j.size):
+            weight = exp((e_j[i] - highest_j[i]) * scale)
+            e_j[i] = weight
+            total_j[i] += weight
     for i in range(S):
         total[i] = F32(0) if highest[i] == LOW else F32(1) / total[i]  # 0: it sees nothing
     for j in range(T):
-        first = _first(j, past)
-        _multiply(e[j * S + first : (j + 1) * S], total[first:])
+        here = _begin(j, past)
+        e_j, share_j = e[j * S + here : (j + 1) * S], total[here:]
+        for i in range(e_j.size):
+            e_j[i] *= share_j[i]
 
 
 @jit
@@ -111,12 +80,16 @@ def _score_gradients(alpha: Any, de: Any, S: int, T: int, past: int, scale: Any,
     """de (T, S), the gradient of the weights, becomes that of the scores; along is room for S numbers."""
     along[:] = F32(0)
     for j in range(T):
-        first = _first(j, past)
-        _add_product(alpha[j * S + first : (j + 1) * S], de[j * S + first : (j + 1) * S], along[first:])
+        here = _begin(j, past)
+        alpha_j, de_j, along_j = alpha[j * S + here : (j + 1) * S], de[j * S + here : (j + 1) * S], along[here:]
+        for i in range(de_j.size):
+            along_j[i] += alpha_j[i] * de_j[i]
     for j in range(T):
-        first = _first(j, past)
-        de[j * S : min(j * S + first, (j + 1) * S)] = 0
-        _score_gradient(alpha[j * S + first : (j + 1) * S], de[j * S + first : (j + 1) * S], along[first:], scale)
+        here = _begin(j, past)
+        de[j * S : min(j * S + here, (j + 1) * S)] = 0
+        alpha_j, de_j, along_j = alpha[j * S + here : (j + 1) * S], de[j * S + here : (j + 1) * S], along[here:]
+        for i in range(de_j.size):
+            de_j[i] = alpha_j[i] * ((de_j[i] - along_j[i]) * scale)
 
 
 # -- shared

@@ -25,6 +25,7 @@ POSTED, TAKEN, DONE, SLEEPS, JOB, INPUTS = range(6)
 STRIDE = 16
 PATIENCE = 5000  # looks at an empty desk, about 0.2 ms, before a thread sleeps: the time between two ops, and some more
 PAUSES = binding.get_host_cpu_features().get("sse2", False)
+YIELDS = hasattr(os, "sched_yield")
 
 _yield = types.ExternalFunction("sched_yield", types.int32())
 WORD, BYTES = ir.IntType(64), ir.IntType(8).as_pointer()
@@ -171,7 +172,7 @@ def share(job: int, team: Any, inputs: Any) -> None:
         while _load(team, desk + DONE) != turn:
             _pause()
             waited += 1
-            if waited % 512 == 0:  # it may wait for this core
+            if YIELDS and waited % 512 == 0:  # it may wait for this core
                 _yield()
     _store(team, OWNED, 0)
 
