@@ -22,7 +22,7 @@ NO_MASK = np.empty(0, np.bool_)
 
 
 class Sizes(NamedTuple):
-    """N heads of S queries, T keys, d features of a key and E of a value; `past`: how many keys query 0 sees, less 1."""
+    """N heads of S queries, T keys, d features of a key and E of a value; query i sees keys up to i + past."""
 
     N: int
     S: int
@@ -181,7 +181,7 @@ def _fits(S: int, T: int, dropout: float) -> bool:
 
 
 def _masks(mask: Any, S: int, T: int) -> tuple[Any, int, int]:
-    """A mask as (keys, queries) of each sequence and head for which there is another one, and how far apart they lie."""
+    """A mask as (keys, queries), of each sequence and head that has its own, and how far apart these lie."""
     if mask is None:
         return NO_MASK, 0, 0
     mask = mask.reshape((1,) * (4 - mask.ndim) + mask.shape)

@@ -38,9 +38,8 @@ def _sgemm(
         pointer = FLOAT.as_pointer()
         kinds = [KIND] * 3 + [WORD] * 3 + [FLOAT, pointer, WORD, pointer, WORD, FLOAT, pointer, WORD]
         function = builder.inttoptr(address, ir.FunctionType(ir.VoidType(), kinds).as_pointer())
-        turns = [
-            builder.select(turned, ir.Constant(KIND, TURNED), ir.Constant(KIND, AS_IT_IS)) for turned in (turn_a, turn_b)
-        ]
+        as_it_is, turned = ir.Constant(KIND, AS_IT_IS), ir.Constant(KIND, TURNED)
+        turns = [builder.select(turn, turned, as_it_is) for turn in (turn_a, turn_b)]
         by_rows, one = ir.Constant(KIND, 101), ir.Constant(FLOAT, 1.0)
         builder.call(function, [by_rows, *turns, M, N, K, one, a, a_row, b, b_row, beta, c, c_row])
         return context.get_dummy_value()

@@ -1,4 +1,4 @@
-"""GELU by tanh in one pass each way, as x σ(2u); the backward pass computes σ again, which is faster than to read it."""
+"""GELU by tanh as x σ(2u), in one pass each way: to compute σ again is faster than to keep and read it."""
 
 from typing import Any
 

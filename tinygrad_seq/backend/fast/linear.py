@@ -90,10 +90,10 @@ def _backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any) -> Any:
     x, W, _ = inputs
     if g.dtype != x.dtype:
         return plain.backward(be, tape, inputs, g, needs)
-    dx, dW = (empty(*a.shape) if need else None for a, need in zip((x, W), needs, strict=False))
+    dx, dW = (empty(a.size) if need else None for a, need in zip((x, W), needs, strict=False))
     db = np.zeros(len(W), F32) if needs[2] else None
-    affine_back(flat(x), W, flat(g), *(None if d is None else d.reshape(-1) for d in (dx, dW)), db)
-    return dx, dW, db
+    affine_back(flat(x), W, flat(g), dx, dW, db)
+    return None if dx is None else dx.reshape(x.shape), None if dW is None else dW.reshape(W.shape), db
 
 
 linear = Kernel(_forward, _backward)
