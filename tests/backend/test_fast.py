@@ -14,6 +14,7 @@ import pytest
 import tinygrad_seq as ts
 from tinygrad_seq.backend import backend_for, fast, threads
 from tinygrad_seq.core import FusedOp
+from tinygrad_seq.ops.attention import MultiHeadAttention, ScaledDotProductAttention
 from tinygrad_seq.ops.attention_decoder import UNNAMED, GRUAttentionDecoder
 from tinygrad_seq.ops.elementwise import Gelu
 from tinygrad_seq.ops.gru import GRUSequence
@@ -108,7 +109,30 @@ def others() -> Iterator[tuple[str, Case]]:
         yield f"cross_entropy-{shape}-{ignored}", Case(CrossEntropy, [numbers(*shape, scale=3.0), None], how)
 
 
-CASES = dict([*sequences(), *decoders(), *others()])
+def attentions() -> Iterator[tuple[str, Case]]:
+    """One head and many, of the same keys and of others, on sizes below, at and above those of a vector."""
+    sizes = [(1, 1, 3, 8, 2), (2, 16, 16, 8, 2), (3, 5, 33, 12, 3), (2, 43, 20, 8, 4)]
+    for (B, S, T, D, N), causal, masked in itertools.product(sizes, (False, True), (None, "keys", "pairs")):
+        mask = None
+        if masked:
+            shape = (B, 1, 1, T) if masked == "keys" else (N, S, T)
+            mask = np.random.default_rng(S).random(shape) > 0.4  # some queries see nothing
+        how = {"mask": mask, "causal": causal, "dropout": 0.0, "key": 0}
+        name = f"B{B}-S{S}-T{T}-D{D}-N{N}{'-causal' * causal}{f'-{masked}' if masked else ''}"
+        heads = [numbers(B, N, S, D // N), numbers(B, N, T, D // N, seed=1), numbers(B, N, T, 5, seed=2)]
+        yield f"attention-{name}", Case(ScaledDotProductAttention, heads, how)
+        x = [numbers(B, S, D), numbers(B, T, D, seed=1), numbers(B, T, D, seed=2)]
+        weights = [numbers(3 * D, D, seed=3), numbers(3 * D, seed=4), numbers(D, D, seed=5), numbers(D, seed=6)]
+        for given in range(3):
+            if given == 0 and S != T and masked:
+                continue  # the mask is of other keys
+            inputs = [*x[: given + 1], *[None] * (2 - given), *weights]
+            if given == 2:
+                inputs[4] = inputs[6] = None
+            yield f"multi_head_attention-{given + 1}-{name}", Case(MultiHeadAttention, inputs, how | {"heads": N})
+
+
+CASES = dict([*sequences(), *decoders(), *others(), *attentions()])
 
 
 def tensors(case: Case, dtype: Any, needed: Any = None) -> list[Any]:
@@ -230,7 +254,12 @@ def test_layouts_and_who_writes(name: str) -> None:
     [
         name
         for name in CASES
-        if "-B16-" in name and "lengths" not in name or "4, 6" in name or "3, 43" in name or "2, 70" in name
+        if "-B16-" in name
+        and "lengths" not in name
+        or "4, 6" in name
+        or "3, 43" in name
+        or "2, 70" in name
+        or "-B2-S16" in name
     ],
 )
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -238,7 +267,7 @@ def test_nan_and_inf_go_through(name: str, bad: float) -> None:
     """What the definition makes of them, this makes too."""
     case = CASES[name]
     inputs = [None if a is None else a.copy() for a in case.inputs]
-    inputs[0][1, 2, 1] = bad
+    inputs[0][(1, 2, 1) if inputs[0].ndim == 3 else (1, 1, 2, 1)] = bad
     case = case._replace(inputs=inputs)
     with np.errstate(all="ignore"), ts.definitions():
         expected = [y.data for y in case.apply(tensors(case, np.float32))]

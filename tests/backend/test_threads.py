@@ -12,7 +12,9 @@ from tinygrad_seq.backend import threads
 
 
 @pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
+def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing was shared yet, whatever ran before."""
+    monkeypatch.setattr(threads, "_shares", False)
     before = ts.num_threads(), threads._threads
     yield
     ts.set_num_threads(before[0])

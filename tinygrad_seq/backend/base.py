@@ -74,6 +74,21 @@ class Backend:
         at once; M: as a whole."""
         return M
 
+    def chunks(self, size: int) -> list[slice]:
+        """0 … size in chunks, of which many passes over one leave it in the cache."""
+        return [slice(0, size)]
+
+    def pieces(self, size: int, operations: int, begins: bool = False) -> list[slice]:
+        """0 … size in pieces for `each`: one for each thread, where that many operations are worth sharing.
+
+        begins: whether this may be the first work that is shared; the rest follows it.
+        """
+        return [slice(0, size)]
+
+    def each(self, work: Callable[[slice], Any], pieces: list[slice]) -> list[Any]:
+        """What work gives for each of the pieces, which threads do at the same time."""
+        return [work(piece) for piece in pieces]
+
     def adam(self, g: Array, *arguments: Any) -> Array:
         """One Adam step on flat arrays: see `kernels.adam`."""
         from .kernels.adam import adam

@@ -1,6 +1,7 @@
 """How many threads compute, and work shared among them: compiled kernels and products hold no lock meanwhile."""
 
 import ctypes
+import itertools
 import os
 from collections.abc import Callable
 from functools import cache
@@ -75,6 +76,15 @@ def blas_core() -> str:
     return function().decode()
 
 
+def take_over() -> int:
+    """From here on our own threads compute, and each of NumPy's products runs on one: how many they are."""
+    global _shares, _threads
+    if not _shares and num_threads() > 1:
+        _shares, _threads = True, num_threads()
+        _set_products(1)
+    return num_threads()
+
+
 def _set_products(n: int) -> None:
     blas = _openblas("set_num_threads")
     if blas:
@@ -84,12 +94,22 @@ def _set_products(n: int) -> None:
 @cache
 def _openblas(verb: str) -> Any:
     """A function of NumPy's OpenBLAS, such as get_num_threads; None where there is none."""
+    return _find(f"openblas_{verb}", "64_", "")
+
+
+def blas_address(name: str) -> int:
+    """Where a function of NumPy's OpenBLAS lies that takes integers of 64 bits; 0 where there is none."""
+    function = _find(name, "64_")
+    return ctypes.cast(function, ctypes.c_void_p).value or 0 if function else 0
+
+
+def _find(name: str, *suffixes: str) -> Any:
     package = Path(np.__file__).parent
     for folder in (package.parent / "numpy.libs", package / ".dylibs"):
         for path in folder.glob("*openblas*"):
             library = ctypes.CDLL(str(path))
-            for prefix, suffix in (("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", "")):
-                function = getattr(library, f"{prefix}openblas_{verb}{suffix}", None)
+            for prefix, suffix in itertools.product(("scipy_", ""), suffixes):
+                function = getattr(library, f"{prefix}{name}{suffix}", None)
                 if function is not None:
                     return function
     return None
@@ -102,14 +122,12 @@ def parts_of(size: int) -> int:
 
 def split(work: Callable[[int, int, int], Any], size: int) -> None:
     """work(part, first, end) for equal parts of 0 … size, each on a thread of its own, part 0 on this one."""
-    global _pool, _shares, _threads
+    global _pool
     parts = parts_of(size)
     bounds = [size * k // parts for k in range(parts + 1)]
     others = []
     if parts > 1:
-        if not _shares:
-            _shares, _threads = True, num_threads()
-            _set_products(1)
+        take_over()
         from concurrent.futures import ThreadPoolExecutor  # a tenth of this package's import
 
         _pool = _pool or ThreadPoolExecutor(num_threads() - 1, "tinygrad_seq")

@@ -19,6 +19,7 @@ from ..kernels.adam import adam as plain_adam
 FILES = {
     "adam": "adam",
     "add_rows": "embedding",
+    "attention": "attention",
     "cross_entropy": "loss",
     "gelu": "gelu",
     "gru_attention_decoder": "attention_decoder",
@@ -26,6 +27,7 @@ FILES = {
     "layer_norm": "norm",
     "linear": "linear",
     "lstm_sequence": "lstm",
+    "multi_head_attention": "attention",
     "rnn_sequence": "rnn",
 }
 

@@ -1,4 +1,4 @@
-"""x Wᵀ + b on several threads, where our own threads have taken over from those of NumPy's products."""
+"""x Wᵀ + b, its rows shared among threads; the gradient of W is shared by its own rows."""
 
 from typing import Any
 
@@ -6,45 +6,94 @@ import numpy as np
 
 from ..base import Kernel
 from ..kernels.linear import linear as plain
-from ..kernels.linear import rows, sum_rows
-from ..threads import shares, split
-from .sequence import empty
+from .blas import SGEMM, multiply
+from .compiler import jit, kernel
+from .sequence import F32, empty, flat
+from .team import job, share, team
 
-WORTH = 1 << 25  # operations of a product from which sharing it is faster: the other thread begins after 0.1 ms
+WORTH = 1 << 22  # operations of a product from which compiled code is worth its call
+PART = 64  # rows that are added up before they are added to the others: the shorter a sum, the less float32 rounds
+NOTHING = empty(0)
+
+
+@jit
+def _affine_part(part: int, parts: int, sgemm: int, x: Any, W: Any, b: Any, y: Any, K: int, N: int) -> None:
+    rows = y.size // N
+    first, end = rows * part // parts, rows * (part + 1) // parts
+    if b.size:
+        for m in range(first, end):
+            y_m = y[m * N : (m + 1) * N]
+            for n in range(N):
+                y_m[n] = b[n]
+    multiply(sgemm, end - first, N, K, x, first * K, K, False, W, 0, K, True, y, first * N, N, b.size > 0)
+
+
+_affine_job = job(_affine_part)
+
+
+@kernel
+def _affine(team: Any, *inputs: Any) -> None:
+    share(_affine_job(inputs), team, inputs)
+
+
+@jit
+def _back_part(
+    part: int, parts: int, sgemm: int, x: Any, W: Any, g: Any, dx: Any, dW: Any, db: Any, K: int, N: int
+) -> None:
+    rows = g.size // N
+    if dx.size:
+        first, end = rows * part // parts, rows * (part + 1) // parts
+        multiply(sgemm, end - first, K, N, g, first * N, N, False, W, 0, K, False, dx, first * K, K, False)
+    first, end = N * part // parts, N * (part + 1) // parts
+    if dW.size:
+        multiply(sgemm, end - first, K, rows, g, first, N, True, x, 0, K, False, dW, first * K, K, False)
+    if db.size:
+        db_here, some = db[first:end], np.zeros(end - first, F32)
+        for m in range(rows):
+            g_m = g[m * N + first : m * N + end]
+            for n in range(g_m.size):
+                some[n] += g_m[n]
+            if m % PART == PART - 1 or m == rows - 1:
+                for n in range(g_m.size):
+                    db_here[n] += some[n]
+                    some[n] = F32(0)
+
+
+_back_job = job(_back_part)
+
+
+@kernel
+def _back(team: Any, *inputs: Any) -> None:
+    share(_back_job(inputs), team, inputs)
+
+
+def affine(x: Any, W: Any, b: Any, y: Any) -> None:
+    """y = x Wᵀ + b, all flat but W; b may be None."""
+    _affine(team(), SGEMM, x, flat(W), NOTHING if b is None else flat(b), y, W.shape[1], len(W))
+
+
+def affine_back(x: Any, W: Any, g: Any, dx: Any, dW: Any, db: Any) -> None:
+    """From g, that of y, the gradients of x, W and b into flat arrays, db being zeros; None where it is not wanted."""
+    wanted = (NOTHING if d is None else d for d in (dx, dW, db))
+    _back(team(), SGEMM, x, flat(W), g, *wanted, W.shape[1], len(W))
 
 
 def _forward(be: Any, x: Any, W: Any, b: Any) -> Any:
-    if not shares() or 2 * x.size * len(W) < WORTH:
+    if not SGEMM or 2 * x.size * len(W) < WORTH:
         return None
-    x_rows = rows(x)
-    y = empty(len(x_rows), len(W))
-
-    def work(_: int, first: int, end: int) -> None:
-        np.matmul(x_rows[first:end], W.T, out=y[first:end])
-        if b is not None:
-            y[first:end] += b
-
-    split(work, len(y))
-    return y.reshape(*x.shape[:-1], len(W)), ()
+    y = empty(*x.shape[:-1], len(W))
+    affine(flat(x), W, b, y.reshape(-1))
+    return y, ()
 
 
 def _backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any) -> Any:
     x, W, _ = inputs
     if g.dtype != x.dtype:
         return plain.backward(be, tape, inputs, g, needs)
-    x_rows, g = rows(x), rows(g)
-    dx = empty(*x_rows.shape) if needs[0] else None
-    dW = empty(*W.shape) if needs[1] else None
-
-    def work(part: int, first: int, end: int) -> None:  # 0 … 2: one for each
-        if first == 0 and dx is not None:
-            np.matmul(g, W, out=dx)
-        if end == 2 and dW is not None:
-            np.matmul(g.T, x_rows, out=dW)
-
-    split(work, 2)
-    db = sum_rows(be, g) if needs[2] else None
-    return None if dx is None else dx.reshape(x.shape), dW, db
+    dx, dW = (empty(a.size) if need else None for a, need in zip((x, W), needs, strict=False))
+    db = np.zeros(len(W), F32) if needs[2] else None
+    affine_back(flat(x), W, flat(g), dx, dW, db)
+    return None if dx is None else dx.reshape(x.shape), None if dW is None else dW.reshape(W.shape), db
 
 
 linear = Kernel(_forward, _backward)

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from ..base import Kernel
-from .compiler import kernel, reduction
+from .compiler import jit, kernel, reduction
 from .sequence import F32, flat
+from .team import SIZE, job, share, team
 
 ONE = F32(1)
 PART = 64  # rows that are added up before they are added to the others: the shorter a sum, the less float32 rounds
@@ -28,11 +29,11 @@ def _sum_of_products(a: Any, b: Any) -> Any:
     return total
 
 
-@kernel
-def _norm(x: Any, weight: Any, bias: Any, eps: Any, n: Any, r: Any, y: Any) -> None:
+@jit
+def _norm_part(part: int, parts: int, x: Any, weight: Any, bias: Any, eps: Any, n: Any, r: Any, y: Any) -> None:
     """n = (x - μ) r with r = 1 / √(σ² + ε), and y = n γ + β; of no γ or β, an empty array."""
-    D = x.shape[1]
-    for m in range(x.shape[0]):
+    rows, D = x.shape
+    for m in range(rows * part // parts, rows * (part + 1) // parts):
         x_m, n_m, y_m = x[m], n[m], y[m]
         mean = _sum(x_m) / F32(D)
         for k in range(D):
@@ -50,12 +51,17 @@ def _norm(x: Any, weight: Any, bias: Any, eps: Any, n: Any, r: Any, y: Any) -> N
                 y_m[k] += bias[k]
 
 
-@kernel
-def _norm_back(g: Any, n: Any, r: Any, weight: Any, dx: Any, dweight: Any, dbias: Any) -> None:
+@jit
+def _norm_back_part(
+    part: int, parts: int, g: Any, n: Any, r: Any, weight: Any, dx: Any, dweights: Any, dbiases: Any
+) -> None:
+    """dweights and dbiases, zeros, have a row for each part."""
     rows, D = g.shape
+    dweight, dbias = dweights[part], dbiases[part]
     part_weight, part_bias, ones = np.zeros(D, F32), np.zeros(D, F32), np.ones(D, F32)
     scale = weight if weight.size else ones
-    for m in range(rows):
+    first, end = rows * part // parts, rows * (part + 1) // parts
+    for m in range(first, end):
         g_m, n_m, dx_m = g[m], n[m], dx[m]
         for k in range(D):
             part_weight[k] += g_m[k] * n_m[k]
@@ -64,12 +70,25 @@ def _norm_back(g: Any, n: Any, r: Any, weight: Any, dx: Any, dweight: Any, dbias
         mean, along = _sum(dx_m) / F32(D), _sum_of_products(dx_m, n_m) / F32(D)
         for k in range(D):
             dx_m[k] = (dx_m[k] - mean - n_m[k] * along) * r[m]
-        if m % PART == PART - 1 or m == rows - 1:
+        if (m - first) % PART == PART - 1 or m == end - 1:
             for k in range(D):
                 dweight[k] += part_weight[k]
                 dbias[k] += part_bias[k]
                 part_weight[k] = F32(0)
                 part_bias[k] = F32(0)
+
+
+_norm_job, _norm_back_job = job(_norm_part), job(_norm_back_part)
+
+
+@kernel
+def _norm(team: Any, *inputs: Any) -> None:
+    share(_norm_job(inputs), team, inputs)
+
+
+@kernel
+def _norm_back(team: Any, *inputs: Any) -> None:
+    share(_norm_back_job(inputs), team, inputs)
 
 
 def _or_none(p: Any) -> Any:
@@ -79,14 +98,15 @@ def _or_none(p: Any) -> Any:
 def _forward(be: Any, x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any]:
     rows = flat(x).reshape(-1, x.shape[-1])
     n, r, y = np.empty(rows.shape, F32), np.empty(len(rows), F32), np.empty(rows.shape, F32)
-    _norm(rows, _or_none(weight), _or_none(bias), F32(eps), n, r, y)
+    _norm(team(), rows, _or_none(weight), _or_none(bias), F32(eps), n, r, y)
     return y.reshape(x.shape), (n, r)
 
 
 def _backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, eps: float) -> Any:
-    n, r = tape
-    dx, dweight, dbias = np.empty(n.shape, F32), np.zeros(n.shape[1], F32), np.zeros(n.shape[1], F32)
-    _norm_back(flat(g).reshape(n.shape), n, r, _or_none(inputs[1]), dx, dweight, dbias)
+    (n, r), desks = tape, team()
+    dx, parts = np.empty(n.shape, F32), np.zeros((2, desks[SIZE], n.shape[1]), F32)
+    _norm_back(desks, flat(g).reshape(n.shape), n, r, _or_none(inputs[1]), dx, *parts)
+    dweight, dbias = parts.sum(1)
     return dx.reshape(g.shape), dweight if needs[1] else None, dbias if needs[2] else None
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base import Kernel
-from .linear import rows, sum_rows
+from .linear import affine, operations, rows, weight_gradients
 
 TILE = 256  # queries, and keys, of a tile
 
@@ -205,7 +205,7 @@ attention = Kernel(_attention_forward, _attention_backward)
 # -- many heads
 
 
-def _groups(Q: Any, K: Any, V: Any) -> list[tuple[Any, int, int]]:
+def projections(Q: Any, K: Any, V: Any) -> list[tuple[Any, int, int]]:
     """Which of q, k, v (0, 1, 2) each input is projected to, in one product: (input, first, end)."""
     groups: list[tuple[Any, int, int]] = []
     for part, x in enumerate((Q, K, V)):
@@ -217,51 +217,85 @@ def _groups(Q: Any, K: Any, V: Any) -> list[tuple[Any, int, int]]:
     return groups
 
 
-def _by_head(be: Any, y: Any, x: Any, heads: int) -> Any:
+def _by_head(y: Any, B: int, heads: int, D: int) -> Any:
     """(B · T, parts · D) as views (parts, B, N, T, d)."""
-    B, T, D = x.shape
-    return y.reshape(B, T, y.shape[1] // D, heads, D // heads).transpose(2, 0, 3, 1, 4)
+    return y.reshape(B, len(y) // B, y.shape[1] // D, heads, D // heads).transpose(2, 0, 3, 1, 4)
+
+
+def _pieces(be: Any, Q: Any, K: Any, W_in: Any, how: How) -> list[slice]:
+    """Of the batch, for threads; as a whole with dropout, whose random numbers are those of whole tiles."""
+    B, S, D = Q.shape
+    pairs = 4 * B * S * (Q if K is None else K).shape[1] * D
+    return be.pieces(B, 0 if how.dropout else operations(Q, W_in) + pairs, begins=True)
+
+
+def _of(how: How, here: slice) -> How:
+    """The same for some sequences of a batch."""
+    mask = how.mask
+    return how if mask is None or mask.ndim < 4 or len(mask) == 1 else how._replace(mask=mask[here])
 
 
 def _heads_forward(
-    be: Any, Q: Any, K: Any, V: Any, W_in: Any, b_in: Any, W_out: Any, b_out: Any, heads: int, **how: Any
+    be: Any, Q: Any, K: Any, V: Any, W_in: Any, b_in: Any, W_out: Any, b_out: Any, heads: int, **static: Any
 ) -> tuple[Any, Any]:
-    B, S, D = Q.shape
-    parts: list[Any] = []
-    for x, first, end in _groups(Q, K, V):
-        y = rows(x) @ W_in[first * D : end * D].T
-        if b_in is not None:
-            y += b_in[first * D : end * D]
-        parts += list(_by_head(be, y, x, heads))
-    q, k, v = parts
-    concat = be.empty((B * S, D), Q.dtype)
-    (out,) = _by_head(be, concat, Q, heads)
-    kept = _forward(be, q, k, v, out, How(**how))
-    y = concat @ W_out.T
-    if b_out is not None:
-        y += b_out
-    return y.reshape(Q.shape), (parts, concat, out, kept)
+    (B, _, D), how, groups = Q.shape, How(**static), projections(Q, K, V)
+    ys = [be.empty((B, x.shape[1], (end - first) * D), Q.dtype) for x, first, end in groups]
+    concat, out = be.empty(Q.shape, Q.dtype), be.empty(Q.shape, Q.dtype)
+
+    def work(here: slice) -> Any:
+        for y, (x, first, end) in zip(ys, groups, strict=True):
+            b = None if b_in is None else b_in[first * D : end * D]
+            affine(be, rows(x[here]), W_in[first * D : end * D], b, rows(y[here]))
+        q, k, v = _parts(ys, here, heads, D)
+        (o,) = _parts([concat], here, heads, D)
+        kept = _forward(be, q, k, v, o, _of(how, here))
+        affine(be, rows(concat[here]), W_out, b_out, rows(out[here]))
+        return kept
+
+    pieces = _pieces(be, Q, K, W_in, how)
+    return out, (ys, concat, list(zip(pieces, be.each(work, pieces), strict=True)))
 
 
-def _heads_backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, heads: int, **how: Any) -> Any:
+def _parts(ys: list[Any], here: slice, heads: int, D: int) -> list[Any]:
+    """Queries, keys and values of some sequences, head by head."""
+    return [part for y in ys for part in _by_head(rows(y[here]), len(y[here]), heads, D)]
+
+
+def _heads_backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, heads: int, **static: Any) -> Any:
     Q, K, V, W_in, b_in, W_out, b_out = inputs
-    (parts, concat, out, kept), D, g = tape, Q.shape[2], rows(g)
-    dW_out = g.T @ concat
-    db_out = None if b_out is None else sum_rows(be, g)
-    (dout,) = _by_head(be, g @ W_out, Q, heads)
-    groups = _groups(Q, K, V)
-    dys = [be.empty((x.shape[0] * x.shape[1], (end - first) * D), Q.dtype) for x, first, end in groups]
-    gs = tuple(part for dy, (x, _, _) in zip(dys, groups, strict=True) for part in _by_head(be, dy, x, heads))
-    q, k, v = parts
-    _backward(be, kept, q, k, v, out, dout, How(**how), gs)
+    (ys, concat, done), D, how, groups = tape, Q.shape[2], How(**static), projections(Q, K, V)
+    dys = [be.empty(y.shape, Q.dtype) for y in ys]
     dxs: list[Any] = [None, None, None]
-    dW_in, db_in = be.empty(W_in.shape, Q.dtype), None if b_in is None else be.empty(b_in.shape, Q.dtype)
+    for x, first, _ in groups:
+        dxs[first] = be.empty(x.shape, Q.dtype) if needs[first] else None
+
+    def work(some: slice) -> None:
+        for here, kept in done[some]:
+            dout = (rows(g[here]) @ W_out).reshape(Q[here].shape)
+            q, k, v = _parts(ys, here, heads, D)
+            (out,), (dout,) = _parts([concat], here, heads, D), _parts([dout], slice(None), heads, D)
+            _backward(be, kept, q, k, v, out, dout, _of(how, here), tuple(_parts(dys, here, heads, D)))
+            for dy, (_, first, end) in zip(dys, groups, strict=True):
+                if dxs[first] is not None:
+                    be.xp.matmul(rows(dy[here]), W_in[first * D : end * D], out=rows(dxs[first][here]))
+
+    all_operations = 4 * operations(Q, W_in)
+    be.each(work, be.pieces(len(done), all_operations))
+    dW_in, dW_out = (be.empty(W.shape, Q.dtype) for W in (W_in, W_out))
+    db_in, db_out = (None if b is None else be.empty(b.shape, Q.dtype) for b in (b_in, b_out))
+    products = [(rows(g), rows(concat), dW_out, db_out)]
     for dy, (x, first, end) in zip(dys, groups, strict=True):
-        if needs[first]:
-            dxs[first] = (dy @ W_in[first * D : end * D]).reshape(x.shape)
-        dW_in[first * D : end * D] = dy.T @ rows(x)
-        if db_in is not None:
-            db_in[first * D : end * D] = sum_rows(be, dy)
+        here = slice(first * D, end * D)
+        products.append((rows(dy), rows(x), dW_in[here], None if db_in is None else db_in[here]))
+
+    def work_on_weights(some: slice) -> None:
+        """The same share of the rows of each weight."""
+        for dy, x, dW, db in products:
+            n = len(dW) // D
+            here = slice(some.start * n, some.stop * n)
+            weight_gradients(be, dy[:, here], x, dW[here], None if db is None else db[here])
+
+    be.each(work_on_weights, be.pieces(D, all_operations))
     return *dxs, dW_in, db_in, dW_out, db_out
 
 

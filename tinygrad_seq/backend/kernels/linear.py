@@ -22,19 +22,50 @@ def sum_rows(be: Any, g: Any) -> Any:
     return (blocks.sum(0) + ones[:, : len(g) - whole * 64] @ g[whole * 64 :])[0]
 
 
-def _forward(be: Any, x: Any, W: Any, b: Any) -> tuple[Any, Any]:
-    y = rows(x) @ W.T
+def operations(x: Any, W: Any) -> int:
+    """Of the product x Wᵀ."""
+    return 2 * int(x.size) * len(W)
+
+
+def affine(be: Any, x: Any, W: Any, b: Any, y: Any) -> None:
+    """x Wᵀ + b of matrices, into y; b may be None."""
+    be.xp.matmul(x, W.T, out=y)
     if b is not None:
         y += b
-    return y.reshape(*x.shape[:-1], len(W)), ()
+
+
+def weight_gradients(be: Any, g: Any, x: Any, dW: Any, db: Any) -> None:
+    """gᵀ x and the sum of g over its rows, into dW and db, each of which may be None."""
+    if dW is not None:
+        be.xp.matmul(g.T, x, out=dW)
+    if db is not None:
+        db[...] = sum_rows(be, g)
+
+
+def _forward(be: Any, x: Any, W: Any, b: Any) -> tuple[Any, Any]:
+    y, x_rows = be.empty((*x.shape[:-1], len(W)), x.dtype), rows(x)
+    y_rows = rows(y)
+    be.each(lambda here: affine(be, x_rows[here], W, b, y_rows[here]), be.pieces(len(x_rows), operations(x, W)))
+    return y, ()
 
 
 def _backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any) -> Any:
     x, W, _ = inputs
-    g = rows(g)
-    dx = (g @ W).reshape(x.shape) if needs[0] else None
-    dW = g.T @ rows(x) if needs[1] else None
-    return dx, dW, sum_rows(be, g) if needs[2] else None
+    g, x_rows, all_operations = rows(g), rows(x), 2 * operations(x, W)
+    dx, dW = (be.empty(a.shape, g.dtype) if need else None for a, need in zip((x, W), needs, strict=False))
+    db = be.empty((len(W),), g.dtype) if needs[2] else None
+    row_pieces, column_pieces = (be.pieces(size, all_operations) for size in g.shape)
+
+    def work(k: slice) -> None:
+        if dx is not None:
+            for here in row_pieces[k]:
+                be.xp.matmul(g[here], W, out=rows(dx)[here])
+        for here in column_pieces[k]:
+            dW_here, db_here = (None if d is None else d[here] for d in (dW, db))
+            weight_gradients(be, g[:, here], x_rows, dW_here, db_here)
+
+    be.each(work, be.pieces(max(len(row_pieces), len(column_pieces)), all_operations))
+    return dx, dW, db
 
 
 linear = Kernel(_forward, _backward)

@@ -1,0 +1,92 @@
+"""NumPy's kernels that share their work among threads: the same results, whatever the pieces."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_seq as ts
+from tinygrad_seq.backend import fast, numpy_backend, threads
+
+
+def numbers(*shape: int) -> np.ndarray:
+    return np.random.default_rng(shape).standard_normal(shape)
+
+
+B, S, T, D, N = 5, 6, 7, 8, 2
+WEIGHTS = [numbers(3 * D, D), numbers(3 * D), numbers(D, D), numbers(D)]
+MASKS = {
+    "": None,
+    "one": numbers(S, T) > -1,
+    "of-heads": numbers(N, S, T) > -1,
+    "of-keys": numbers(B, 1, 1, T) > -1,
+    "of-all": numbers(B, N, S, T) > -1,
+}
+
+
+def cases() -> Iterator[tuple[str, Callable[..., Any], list[Any]]]:
+    x, keys, values = numbers(B, S, D), numbers(B, T, D), numbers(B, T, D)
+    yield "gelu", lambda x: ts.ops.gelu(x, "tanh"), [numbers(33, 7)]
+    yield "gelu of a number", lambda x: ts.ops.gelu(x, "tanh"), [numbers()]
+    for shape in [(D,), (1, D), (33, D), (3, 5, D)]:
+        yield f"linear-{shape}", ts.ops.linear, [numbers(*shape), numbers(9, D), numbers(9)]
+        yield f"linear-{shape}-no-bias", ts.ops.linear, [numbers(*shape), numbers(1, D)]
+    for name, mask in MASKS.items():
+
+        def attend(*xs: Any, mask: Any = mask) -> Any:
+            return ts.ops.multi_head_attention(*xs, N, mask, causal=True)
+
+        yield f"attention-{name}", attend, [x, keys, values, *WEIGHTS]
+        yield f"attention-{name}-one-memory", attend, [x, keys, None, *WEIGHTS]
+    yield "attention-self", lambda *xs: ts.ops.multi_head_attention(*xs, N), [x, None, None, *WEIGHTS]
+    without = [WEIGHTS[0], None, WEIGHTS[2], None]
+    yield "attention-self-no-bias", lambda *xs: ts.ops.multi_head_attention(*xs, N), [x, None, None, *without]
+
+
+CASES = {name: (f, inputs) for name, f, inputs in cases()}
+
+
+@pytest.fixture(params=[1, 2, 3])
+def on_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Everything is worth sharing, in small chunks, and numba's kernels are away."""
+    monkeypatch.setattr(numpy_backend, "SHARED", 0)
+    monkeypatch.setattr(numpy_backend, "CHUNK", 10)
+    monkeypatch.setattr(fast, "_found", dict.fromkeys(fast.FILES))
+    for name, value in {"_threads": request.param, "_pool": None, "_shares": True}.items():
+        monkeypatch.setattr(threads, name, value)
+    return request.param
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_it_is_its_definition(on_threads: int, name: str, dtype: Any) -> None:
+    f, inputs = CASES[name]
+
+    def run() -> list[np.ndarray]:
+        xs = [None if a is None else ts.tensor(a.astype(dtype), requires_grad=True) for a in inputs]
+        given = [x for x in xs if x is not None]
+        y = f(*xs)
+        seed = ts.tensor(numbers(*y.shape).astype(dtype))
+        first = ts.grad(y, given, seed, retain_graph=True)
+        threads._threads = on_threads + 1  # the pieces are those of the forward pass
+        again = ts.grad(y, given, seed, retain_graph=True)
+        threads._threads = on_threads
+        alone = ts.grad(f(given[0].detach(), *xs[1:]), given[1:], seed) if given[1:] else ()
+        return [y.data, *(g.data for g in (*first, *again, *alone))]
+
+    found = run()
+    with ts.definitions():
+        expected = run()
+    exact = 2e-5 if dtype is np.float32 else 1e-13
+    for a, e in zip(found, expected, strict=True):
+        assert a.dtype == dtype
+        np.testing.assert_allclose(a, e, rtol=0, atol=exact * (np.abs(e).max() + 1e-3))
+
+
+def test_work_is_shared_among_threads(on_threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = []
+    split = threads.split
+    monkeypatch.setattr(threads, "split", lambda work, size: (shared.append(size), split(work, size)))
+    ts.ops.multi_head_attention(ts.tensor(numbers(B, S, D)), None, None, *map(ts.tensor, WEIGHTS), N)
+    assert shared == ([on_threads] if on_threads > 1 else [])
