@@ -1,5 +1,6 @@
 """The loop around a model: tasks, the Trainer, checkpoints, and metrics of what it learned."""
 
+from .blocks import BlockTask
 from .bptt import detach, truncated_bptt
 from .checkpoint import (
     Checkpoint,
@@ -9,9 +10,11 @@ from .checkpoint import (
     prune_checkpoints,
     save_checkpoint,
 )
+from .classification import ClassificationTask
 from .explain import explain_grad
 from .gradient_flow import gradient_at_start, largest_singular_values, state_jacobians
 from .language_model import LanguageModelTask
+from .masked import MaskedBatch, MaskedLanguageModelTask
 from .metrics import (
     Accuracy,
     Bleu,
@@ -27,20 +30,28 @@ from .metrics import (
     token_accuracy,
     tokenize_13a,
 )
+from .tagging import TaggingTask
 from .trainer import History, Progress, Task, Trainer
+from .translation import TranslationTask
 
 __all__ = [
     "Accuracy",
     "Bleu",
+    "BlockTask",
     "Checkpoint",
     "CheckpointError",
+    "ClassificationTask",
     "History",
     "LanguageModelTask",
+    "MaskedBatch",
+    "MaskedLanguageModelTask",
     "Progress",
     "Span",
     "SpanScores",
+    "TaggingTask",
     "Task",
     "Trainer",
+    "TranslationTask",
     "bits_per_character",
     "bleu",
     "confusion_matrix",
