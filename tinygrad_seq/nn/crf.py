@@ -5,6 +5,7 @@ from typing import Any
 
 from .. import ops
 from ..core import Tensor, no_grad
+from ..ops.scan import checked_lengths
 from . import init
 from .layers import new_parameter
 from .module import Module
@@ -49,18 +50,19 @@ class CRF(Module):
             init.uniform(p, -0.1, 0.1)
 
     def forward(self, emissions: Any, tags: Any, lengths: Any = None) -> Tensor:
-        return ops.crf_log_likelihood(emissions, *self.parameters(), tags, lengths)
+        return ops.crf_log_likelihood(emissions, self.A, self.a, self.b, tags, lengths)
 
     def loss(self, emissions: Any, tags: Any, lengths: Any = None) -> Tensor:
         """-log P(y) of all sentences together, by the number of their tokens: nats a token."""
         log_p = self(emissions, tags, lengths)
-        tokens = emissions.shape[0] * emissions.shape[1] if lengths is None else ops.sum(lengths, dtype=log_p.dtype)
+        B, T = emissions.shape[:2]
+        tokens = B * T if lengths is None else checked_lengths(lengths, emissions).sum().astype(log_p.dtype)
         return -log_p.sum() / tokens
 
     def decode(self, emissions: Any, lengths: Any = None) -> Tensor:
         """The most likely tags of each sentence, by Viterbi's algorithm: (B, T), integers, -1 beyond the end."""
         with no_grad():
-            return ops.viterbi(emissions, *self.parameters(), lengths).tags
+            return ops.viterbi(emissions, self.A, self.a, self.b, lengths).tags
 
     def extra_repr(self) -> str:
         return f"{self.num_tags}"

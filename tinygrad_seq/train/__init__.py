@@ -2,9 +2,11 @@
 
 from .blocks import BlockTask
 from .bptt import detach, truncated_bptt
+from .callback import Callback, History, Progress
 from .checkpoint import (
     Checkpoint,
     CheckpointError,
+    best_checkpoint,
     latest_checkpoint,
     load_checkpoint,
     prune_checkpoints,
@@ -13,7 +15,9 @@ from .checkpoint import (
 from .classification import ClassificationTask
 from .explain import explain_grad
 from .gradient_flow import gradient_at_start, largest_singular_values, state_jacobians
+from .interrupt import Interrupted
 from .language_model import LanguageModelTask
+from .log import RunLog, read_log
 from .masked import MaskedBatch, MaskedLanguageModelTask
 from .metrics import (
     Accuracy,
@@ -30,28 +34,36 @@ from .metrics import (
     token_accuracy,
     tokenize_13a,
 )
+from .resume import begin
 from .tagging import TaggingTask
-from .trainer import History, Progress, Task, Trainer
+from .task import Task
+from .trainer import NotFinite, Trainer
 from .translation import TranslationTask
 
 __all__ = [
     "Accuracy",
     "Bleu",
     "BlockTask",
+    "Callback",
     "Checkpoint",
     "CheckpointError",
     "ClassificationTask",
     "History",
+    "Interrupted",
     "LanguageModelTask",
     "MaskedBatch",
     "MaskedLanguageModelTask",
+    "NotFinite",
     "Progress",
+    "RunLog",
     "Span",
     "SpanScores",
     "TaggingTask",
     "Task",
     "Trainer",
     "TranslationTask",
+    "begin",
+    "best_checkpoint",
     "bits_per_character",
     "bleu",
     "confusion_matrix",
@@ -63,6 +75,7 @@ __all__ = [
     "load_checkpoint",
     "perplexity",
     "prune_checkpoints",
+    "read_log",
     "save_checkpoint",
     "sequence_accuracy",
     "span_scores",

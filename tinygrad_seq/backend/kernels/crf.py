@@ -1,9 +1,12 @@
 """The conditional random field: forward over the sentence for log Z, backward over it for the marginals of all tags.
 
-With γ_t(k) = P(y_t = k | x) and P(y_{t-1} = j | y_t = k, x) = exp(α_{t-1}(j) + A_jk - (α_t(k) - e_t(k))), at most 1,
-the marginals follow from the last step to the first, and no exponential overflows:
+α_t is held less its largest entry, and the sum of what was taken away apart: after thousands of tokens it would be so
+large that its last digits, from which the marginals come, were lost. With γ_t(k) = P(y_t = k | x), from the last step
+to the first:
 
-    γ_T(k) = exp(α_T(k) + b_k - log Z)        γ_{t-1}(j) = Σ_k P(y_{t-1} = j | y_t = k, x) γ_t(k)
+    γ_T(k) = exp(α_T(k) + b_k - log Z)
+    P(y_{t-1} = j | y_t = k, x) = exp(α_{t-1}(j) + A_jk) / Σ_i exp(α_{t-1}(i) + A_ik)
+    γ_{t-1}(j) = Σ_k P(y_{t-1} = j | y_t = k, x) γ_t(k)
 
 The gradient of log P(y) is what is seen less what is expected: of e_t(k) it is 1[y_t = k] - γ_t(k).
 """
@@ -16,22 +19,28 @@ from ..base import Kernel
 def _forward(be: Any, e: Any, A: Any, a: Any, b: Any, tags: Any, lengths: Any) -> tuple[Any, Any]:
     xp, (B, T, K) = be.xp, e.shape
     rows, inside = xp.arange(B), xp.arange(T) < lengths[:, None]
-    alpha, into = (be.empty((n, B, K), e.dtype) for n in (T, T - 1))  # into: α_t before e_t is added
+    alpha, into = (be.empty((n, B, K), e.dtype) for n in (T, T - 1))  # into: what α_t has before e_t is added
     alpha[0] = a + e[:, 0]
+    taken = xp.zeros((B, 1), e.dtype)
     for t in range(1, T):
         z = alpha[t - 1][:, :, None] + A
         largest = z.max(1)
         z -= largest[:, None]
         xp.exp(z, out=z)
         xp.add(xp.log(z.sum(1)), largest, out=into[t - 1])
-        alpha[t] = xp.where(inside[:, t, None], into[t - 1] + e[:, t], alpha[t - 1])
+        new = into[t - 1] + e[:, t]
+        largest = new.max(1, keepdims=True)
+        new -= largest
+        runs = inside[:, t, None]
+        alpha[t] = xp.where(runs, new, alpha[t - 1])
+        taken += xp.where(runs, largest, 0)
     final = alpha[-1] + b
     largest = final.max(1, keepdims=True)
     log_Z = largest + xp.log(xp.exp(final - largest).sum(1, keepdims=True))
     emitted = xp.where(inside, xp.take_along_axis(e, tags[..., None], 2)[..., 0], 0).sum(1)
     moved = xp.where(inside[:, 1:], A[tags[:, :-1], tags[:, 1:]], 0).sum(1)
     score = a[tags[:, 0]] + emitted + moved + b[tags[rows, lengths - 1]]
-    return score - log_Z[:, 0], (alpha, into, final - log_Z, inside)
+    return score - (taken + log_Z)[:, 0], (alpha, into, final - log_Z, inside)
 
 
 def _backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, tags: Any, lengths: Any) -> Any:
