@@ -67,6 +67,9 @@ class Tagger(ts.nn.Module):
     Shapes: tokens (B, T), integers, or `data.Words` with characters -> scores (B, T, K); W_hy (K, 2H), or (K, H) with
     one direction; b_y (K,).
 
+    Embeddings begin small, with deviation 0.1: a word that was hardly ever seen says little, and does not drown out its
+    characters and its neighbours.
+
     Calling it:
         lengths: (B,) integers from 1 to T, for padded batches: padding changes no tag. Scores beyond the end are those
             of no token; `loss` and `predict` leave them out.
@@ -91,6 +94,7 @@ class Tagger(ts.nn.Module):
             raise ValueError(f"Tagger: word_dropout is a probability, 0 <= p < 1, got {config.word_dropout}")
         self.config = config
         self.embedding = ts.nn.Embedding(config.vocab_size, config.embedding_size)
+        ts.nn.init.normal(self.embedding.weight, 0.1)
         self.spelling = Spelling(config) if config.num_characters else None
         self.dropout = ts.nn.Dropout(config.dropout)
         self.encoder = recurrent(
@@ -168,6 +172,7 @@ class Spelling(ts.nn.Module):
     def __init__(self, config: TaggerConfig) -> None:
         size = config.character_size
         self.embedding = ts.nn.Embedding(config.num_characters, size)
+        ts.nn.init.normal(self.embedding.weight, 0.1)
         self.encoder = recurrent(config.cell, size, size, 1, bidirectional=True)
 
     def forward(self, characters: Any) -> ts.Tensor:
