@@ -20,6 +20,7 @@ from hypothesis.extra import numpy as arrays
 from tinygrad_seq.train import checkpoint as checkpoints
 from tinygrad_seq.train.checkpoint import (
     CheckpointError,
+    best_checkpoint,
     latest_checkpoint,
     load_checkpoint,
     prune_checkpoints,
@@ -218,11 +219,12 @@ def test_a_latest_that_is_gone_is_named(tmp_path):
 
 def test_prune_keeps_the_newest_the_best_and_the_latest(tmp_path):
     for step in (1, 2, 3, 4, 5):
-        save(tmp_path, step)
-    gone = prune_checkpoints(tmp_path, keep=2, best=2)
+        save(tmp_path, step, best=min(step, 2))
+    gone = prune_checkpoints(tmp_path, keep=2)
     assert [path.name for path in gone] == ["step-000001", "step-000003"]
     left = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
-    assert left == ["latest", "step-000002", "step-000004", "step-000005"]
+    assert left == ["best", "latest", "step-000002", "step-000004", "step-000005"]
+    assert best_checkpoint(tmp_path) == tmp_path / "checkpoints" / "step-000002"
     save(tmp_path, 3)  # the latest, though older by its number
     assert [path.name for path in prune_checkpoints(tmp_path, keep=1)] == ["step-000002", "step-000004"]
     assert_whole(load_checkpoint(tmp_path), 3)
@@ -299,6 +301,57 @@ def test_a_single_changed_bit_is_noticed(tmp_path, part):
     file.write_bytes(data)
     with pytest.raises(CheckpointError, match=f"{part} is not the file that was saved"):
         load_checkpoint(tmp_path)
+
+
+def same(found, whole):
+    return (
+        (found.step, found.state) == (whole.step, whole.state)
+        and all(np.array_equal(found.model[name], array) for name, array in whole.model.items())
+        and all(np.array_equal(found.optimizer[name], array) for name, array in whole.optimizer.items())
+    )
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A run with one checkpoint, which tests leave as it is."""
+    run = tmp_path_factory.mktemp("run")
+    save(run, 7, state={"here": 7, "loss": [[1, 2.5], [2, 1.25]], "text": "no"})
+    return run
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_any_changed_bit_is_noticed_or_changes_nothing(saved, part):
+    whole = load_checkpoint(saved)
+    file = whole.path / part
+    data = file.read_bytes()
+    try:
+        for k, byte in enumerate(data):
+            for bit in (0, 3, 6):
+                file.write_bytes(data[:k] + bytes([byte ^ 1 << bit]) + data[k + 1 :])
+                try:
+                    assert same(load_checkpoint(saved), whole)  # white space, or the version in words
+                except CheckpointError:
+                    pass
+    finally:
+        file.write_bytes(data)
+
+
+@pytest.mark.parametrize("which", ["latest", "best"])
+def test_any_changed_byte_of_a_name_gives_a_whole_checkpoint_or_an_error(tmp_path, which):
+    for step in (10, 11, 12, 20):
+        save(tmp_path, step, best=10)
+    file = tmp_path / "checkpoints" / which
+    data = file.read_bytes()
+    names = set()
+    for k in range(len(data)):
+        for change in (1, 2, 3, 4, 8, 16, 32, 64, 128):
+            file.write_bytes(data[:k] + bytes([data[k] ^ change]) + data[k + 1 :])
+            try:
+                found = (latest_checkpoint if which == "latest" else best_checkpoint)(tmp_path)
+                names.add(found.name)
+            except CheckpointError:
+                pass
+    assert names <= {f"step-{step:06d}" for step in (10, 11, 12, 20)}
 
 
 def test_parts_of_two_checkpoints_do_not_mix(tmp_path):

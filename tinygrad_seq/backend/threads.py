@@ -85,10 +85,32 @@ def take_over() -> int:
     return num_threads()
 
 
+def get_state() -> list[Any]:
+    """[number of threads, whether work is shared among our own], for a checkpoint: both change the last bits."""
+    return [num_threads(), _shares]
+
+
+def set_state(state: Any) -> None:
+    """Go on from a state that `get_state` gave, or with a number of threads alone."""
+    global _shares
+    n, shared = state if isinstance(state, list) else (state, False)
+    _shares = bool(shared)
+    set_num_threads(n)
+
+
 def _set_products(n: int) -> None:
     blas = _openblas("set_num_threads")
     if blas:
         blas(n)
+
+
+def blas_core() -> str:
+    """The processor that NumPy's OpenBLAS computes for, such as Haswell: its products differ in the last bits."""
+    function = _openblas("get_corename")
+    if function is None:
+        return ""
+    function.restype = ctypes.c_char_p
+    return function().decode()
 
 
 @cache

@@ -9,10 +9,12 @@ from .batches import (
     ClassificationBatch,
     PairBatch,
     TaggingBatch,
+    TextBatch,
     classification_batches,
     length_mask,
     pair_batches,
     tagging_batches,
+    text_batches,
 )
 from .dates import dates
 from .download import DATA_SETS, DataSet, download
@@ -27,6 +29,7 @@ from .subword import SubwordBatch, SubwordTokenizer
 from .synthetic import adding_problem, addition, anbn, copy, copy_memory, reversal
 from .text import pydoc_topics, random_split, read_text, split
 from .vocabulary import CharVocabulary, Labels, Vocabulary, WordVocabulary
+from .words import Words, pad_words
 
 __all__ = [
     "Agreement",
@@ -45,9 +48,11 @@ __all__ = [
     "SubwordBatch",
     "SubwordTokenizer",
     "TaggingBatch",
+    "TextBatch",
     "TextVocabulary",
     "Vocabulary",
     "WordVocabulary",
+    "Words",
     "adding_problem",
     "addition",
     "agreement",
@@ -61,6 +66,7 @@ __all__ = [
     "length_mask",
     "load_vocabulary",
     "pad_batch",
+    "pad_words",
     "pair_batches",
     "pydoc_topics",
     "random_split",
@@ -73,6 +79,7 @@ __all__ = [
     "save_vocabulary",
     "split",
     "tagging_batches",
+    "text_batches",
     "text_pieces",
     "vocabulary_from_json",
 ]

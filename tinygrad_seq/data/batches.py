@@ -9,6 +9,7 @@ import numpy as np
 
 from .padding import pad_batch
 from .synthetic import generator
+from .words import Words, pad_words
 
 B = TypeVar("B")
 
@@ -20,7 +21,7 @@ _POOL = 50
 class TaggingBatch(NamedTuple):
     """What a tagger learns from: `model.loss(*batch)`."""
 
-    tokens: np.ndarray  # (B, T) int64, 0 beyond the end
+    tokens: np.ndarray | Words  # (B, T) int64, 0 beyond the end; or the same with their characters
     tags: np.ndarray  # (B, T) int64, -1 beyond the end
     lengths: np.ndarray  # (B,) int64
 
@@ -56,6 +57,18 @@ class PairBatch(NamedTuple):
         return length_mask(self.source_lengths)
 
 
+class TextBatch(NamedTuple):
+    """Texts side by side, without anything to predict."""
+
+    tokens: np.ndarray  # (B, T) int64, 0 beyond the end
+    lengths: np.ndarray  # (B,) int64
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(B, T), True where there is a token."""
+        return length_mask(self.lengths)
+
+
 def length_mask(lengths: np.ndarray) -> np.ndarray:
     """Where a padded batch has symbols: (B, T) bool, T the longest of the lengths (B,).
 
@@ -74,7 +87,7 @@ class BucketedBatches(Generic[B]):
     Each pass has an order of its own, which depends on the seed and on the pass alone. Without a seed every pass goes
     through the examples as they stand, which is what predictions for a file want.
 
-    `tagging_batches`, `classification_batches` and `pair_batches` make it.
+    `tagging_batches`, `classification_batches`, `pair_batches` and `text_batches` make it.
 
     Args:
         lengths: what to sort by, (N,); or (N, K): by the first column, then by the next.
@@ -155,8 +168,33 @@ class BucketedBatches(Generic[B]):
         return {"examples": len(self._lengths), "batch_size": self.batch_size, "seed": self.seed}
 
 
+def text_batches(tokens: Sequence[Any], batch_size: int, *, seed: int | None) -> BucketedBatches[TextBatch]:
+    """Batches of texts alone: what a masked language model hides tokens of.
+
+    Args:
+        tokens: N texts of ids, (T_n,) each, T_n at least 1.
+        batch_size, seed: as in `BucketedBatches`.
+    Raises:
+        ValueError: a text is empty. TypeError: ids are not integers.
+
+    >>> for tokens, lengths in text_batches([[7, 8, 9], [5], [4]], 2, seed=None):
+    ...     print(tokens.tolist(), lengths.tolist())
+    [[7, 8, 9], [5, 0, 0]] [3, 1]
+    [[4]] [1]
+    """
+    rows = _rows("tokens", tokens)
+    return BucketedBatches(
+        _lengths(rows), batch_size, lambda places: TextBatch(*pad_batch([rows[n] for n in places])), seed=seed
+    )
+
+
 def tagging_batches(
-    tokens: Sequence[Any], tags: Sequence[Any], batch_size: int, *, seed: int | None
+    tokens: Sequence[Any],
+    tags: Sequence[Any],
+    batch_size: int,
+    *,
+    seed: int | None,
+    characters: Sequence[Sequence[Any]] | None = None,
 ) -> BucketedBatches[TaggingBatch]:
     """Batches for a tagger.
 
@@ -164,8 +202,10 @@ def tagging_batches(
         tokens: N sentences of ids, (T_n,) each, T_n at least 1.
         tags: the ids of their tags, (T_n,) each.
         batch_size, seed: as in `BucketedBatches`.
+        characters: for each token of each sentence the ids of its characters; a batch's tokens are `Words` then.
     Raises:
-        ValueError: a sentence is empty, or has not as many tags as tokens. TypeError: ids are not integers.
+        ValueError: a sentence is empty, or has not as many tags, or characters, as tokens. TypeError: ids are not
+            integers.
 
     >>> batches = tagging_batches([[7, 8, 9], [5, 6], [4]], [[0, 1, 1], [1, 0], [2]], 2, seed=None)
     >>> for tokens, tags, lengths in batches:
@@ -178,10 +218,14 @@ def tagging_batches(
     for n, (row, tagged) in enumerate(zip(tokens, tags, strict=True)):
         if len(row) != len(tagged):
             raise ValueError(f"expected a tag for each token, got {len(row)} tokens and {len(tagged)} tags at {n}")
+    if characters is not None:
+        _equally_many(tokens=tokens, characters=characters)
 
     def collate(places: np.ndarray) -> TaggingBatch:
-        padded, lengths = pad_batch([tokens[n] for n in places])
-        return TaggingBatch(padded, pad_batch([tags[n] for n in places], pad=-1)[0], lengths)
+        chosen = [tokens[n] for n in places]
+        padded: tuple[Any, np.ndarray]
+        padded = pad_batch(chosen) if characters is None else pad_words(chosen, [characters[n] for n in places])
+        return TaggingBatch(padded[0], pad_batch([tags[n] for n in places], pad=-1)[0], padded[1])
 
     return BucketedBatches(_lengths(tokens), batch_size, collate, seed=seed)
 

@@ -3,8 +3,9 @@
 from ..core import Parameter
 from . import init
 from .attention import Attention, BilinearScore, DotScore, KVCache, MLPScore, MultiheadAttention, ScaledDotScore
+from .crf import CRF
 from .layers import Dropout, Embedding, LayerNorm, Linear, Sequential
-from .module import Module
+from .module import Module, evaluating
 from .positional import LearnedPositions, SinusoidalPositions
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from .recurrent_variants import LayerNormLSTM, PeepholeLSTM, ResidualRNN
@@ -17,6 +18,7 @@ from .transformer import (
 )
 
 __all__ = [
+    "CRF",
     "Attention",
     "BilinearScore",
     "DotScore",
@@ -47,5 +49,6 @@ __all__ = [
     "RNNCell",
     "ResidualRNN",
     "Sequential",
+    "evaluating",
     "init",
 ]

@@ -23,6 +23,7 @@ from .attention import (
     self_attention,
 )
 from .attention_decoder import AttentionDecoderStep, DecoderParts, gru_attention_decoder
+from .crf import CRF, CRFStep, Viterbi, crf, crf_log_likelihood, crf_step, viterbi
 from .dropout import dropout
 from .elementwise import (
     abs,
@@ -92,6 +93,8 @@ __all__ = [
     "Attended",
     "AttentionDecoderStep",
     "DecoderParts",
+    "CRF",
+    "CRFStep",
     "GRUGates",
     "GRUStep",
     "LSTMGates",
@@ -100,6 +103,7 @@ __all__ = [
     "RNNOutput",
     "RNNState",
     "RNNStep",
+    "Viterbi",
     "abs",
     "add",
     "argmax",
@@ -113,6 +117,9 @@ __all__ = [
     "clip",
     "concatenate",
     "cos",
+    "crf",
+    "crf_log_likelihood",
+    "crf_step",
     "cross_entropy",
     "cumsum",
     "div",
@@ -205,5 +212,6 @@ __all__ = [
     "transpose",
     "unstack",
     "var",
+    "viterbi",
     "where",
 ]

@@ -3,6 +3,7 @@
 from ..base import Kernel
 from .attention import attention, multi_head_attention
 from .attention_decoder import gru_attention_decoder
+from .crf import crf_log_likelihood
 from .dropout import dropout
 from .gelu import gelu
 from .gru import gru_cho_sequence, gru_sequence
@@ -15,6 +16,7 @@ from .softmax import log_softmax, masked_softmax, softmax
 
 KERNELS: dict[str, Kernel] = {
     "attention": attention,
+    "crf_log_likelihood": crf_log_likelihood,
     "cross_entropy": cross_entropy,
     "dropout": dropout,
     "gelu": gelu,
