@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import nn, ops, optim
 from .backend.threads import num_threads, set_num_threads
-from .core import Parameter, Tensor, definitions, equations, grad, no_grad, record, tensor
+from .core import Parameter, Tensor, checkpoint, definitions, equations, grad, no_grad, record, tensor
 from .core.random import seed
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Parameter",
     "Tensor",
+    "checkpoint",
     "data",
     "definitions",
     "equations",
