@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from ..backend import backend_of
 from .engine import grad
 from .op import Op, applied_twice, explain, mark, spent
-from .state import Listening, scope, setting, state
+from .state import listening, scope, setting, state
 from .tensor import Tensor, next_number, value
 
 
@@ -37,7 +37,7 @@ class FusedOp(Op):
         if kernel is None:
             with scope(self):
                 return self.definition(*inputs, **self.static)
-        tracer = state.tracer if Listening.count and any(isinstance(x, Tensor) for x in inputs) else None
+        tracer = state.tracer if listening and any(isinstance(x, Tensor) for x in inputs) else None
         if tracer is not None:
             tracer.before(self)
         try:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from ..backend import backend_of, backends_among
 from ..backend import find as _find
-from .state import Listening, state
+from .state import listening, state
 from .tensor import Constant, Place, Tensor, next_number
 
 
@@ -85,7 +85,7 @@ class Op(Place):
                 arrays.append(x)
                 sources.append(None)
                 constant = True
-        tracer = state.tracer if Listening.count and not plain else None
+        tracer = state.tracer if listening and not plain else None
         if tracer is not None:
             tracer.before(self)
         try:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NamedTuple
 
-from .state import Listening, Scope, Step, setting, state
+from .state import Scope, Step, listening, setting, state
 
 PACKAGE = __name__.partition(".")[0]
 
@@ -72,14 +72,12 @@ class _Several(Tracer):
 @contextmanager
 def traced_by(tracer: Tracer) -> Iterator[None]:
     """A `with` block in which a tracer is told what happens, beside those that are told already."""
-    with Listening.lock:
-        Listening.count += 1
+    listening.append(tracer)
     try:
         with setting(tracer=tracer if state.tracer is None else _Several(state.tracer, tracer)):
             yield
     finally:
-        with Listening.lock:
-            Listening.count -= 1
+        listening.remove(tracer)
 
 
 @contextmanager
