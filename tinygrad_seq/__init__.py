@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import tinygrad_seq.testing as testing
 
     from . import data, train, viz
-    from .train import explain_grad
+    from .train import detect_anomaly, explain_grad
     from .viz import graph, graph_diff, trace
 
 __version__ = "0.1.0"
@@ -24,6 +24,7 @@ __all__ = [
     "checkpoint",
     "data",
     "definitions",
+    "detect_anomaly",
     "equations",
     "explain_grad",
     "grad",
@@ -50,8 +51,8 @@ def __getattr__(name: str) -> Any:
     """Parts that not everyone needs are imported when they are first named."""
     if name in ("graph", "graph_diff", "trace"):
         return getattr(importlib.import_module(".viz", __name__), name)
-    if name == "explain_grad":
-        return importlib.import_module(".train", __name__).explain_grad
+    if name in ("detect_anomaly", "explain_grad"):
+        return getattr(importlib.import_module(".train", __name__), name)
     if name in ("data", "models", "testing", "train", "viz"):
         try:
             return importlib.import_module(f".{name}", __name__)

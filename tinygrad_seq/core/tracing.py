@@ -108,11 +108,18 @@ class Line(NamedTuple):
         return linecache.getline(self.file, self.number).strip()
 
 
+def frames() -> Iterator[FrameType]:
+    """What is running, the innermost first."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
 def caller() -> Line:
     """The innermost line of the user's code; a model's where there is none, as when a thread runs nothing else."""
-    frame: FrameType | None = sys._getframe(1)
     model = None
-    while frame is not None:
+    for frame in frames():
         name = frame.f_globals.get("__name__", "")
         package = name.partition(".")[0]
         # A doctest's frame has the names of the module that it stands in.
@@ -121,9 +128,8 @@ def caller() -> Line:
         ):
             return Line(frame.f_code.co_filename, frame.f_lineno)
         if model is None and name.startswith(f"{PACKAGE}.models."):
-            model = frame
-        frame = frame.f_back
-    return Line("", 0) if model is None else Line(model.f_code.co_filename, model.f_lineno)
+            model = Line(frame.f_code.co_filename, frame.f_lineno)
+    return model or Line("", 0)
 
 
 class Paths:

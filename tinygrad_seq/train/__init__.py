@@ -1,5 +1,6 @@
 """The loop around a model: tasks, the Trainer, checkpoints, and metrics of what it learned."""
 
+from .anomaly import AnomalyError, detect_anomaly
 from .bptt import detach, truncated_bptt
 from .checkpoint import (
     Checkpoint,
@@ -31,6 +32,7 @@ from .trainer import History, Progress, Task, Trainer
 
 __all__ = [
     "Accuracy",
+    "AnomalyError",
     "Bleu",
     "Checkpoint",
     "CheckpointError",
@@ -45,6 +47,7 @@ __all__ = [
     "bleu",
     "confusion_matrix",
     "detach",
+    "detect_anomaly",
     "explain_grad",
     "gradient_at_start",
     "largest_singular_values",
