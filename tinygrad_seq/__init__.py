@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import tinygrad_seq.testing as testing
 
     from . import data, train, viz
-    from .train import detect_anomaly, explain_grad
+    from .train import detect_anomaly, explain_grad, profile
     from .viz import graph, graph_diff, trace
 
 __version__ = "0.1.0"
@@ -36,6 +36,7 @@ __all__ = [
     "num_threads",
     "ops",
     "optim",
+    "profile",
     "record",
     "seed",
     "set_num_threads",
@@ -51,7 +52,7 @@ def __getattr__(name: str) -> Any:
     """Parts that not everyone needs are imported when they are first named."""
     if name in ("graph", "graph_diff", "trace"):
         return getattr(importlib.import_module(".viz", __name__), name)
-    if name in ("detect_anomaly", "explain_grad"):
+    if name in ("detect_anomaly", "explain_grad", "profile"):
         return getattr(importlib.import_module(".train", __name__), name)
     if name in ("data", "models", "testing", "train", "viz"):
         try:

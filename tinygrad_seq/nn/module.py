@@ -76,8 +76,9 @@ class Module:
             A handle, whose `remove()` takes the hook off again.
 
         >>> import tinygrad_seq as ts
-        >>> model = ts.nn.Sequential(ts.nn.Linear(3, 4), ts.nn.Linear(4, 2))
-        >>> handle = model.layers[0].register_forward_hook(lambda module, inputs, output: print(output.shape))
+        >>> layer = ts.nn.Linear(3, 4)
+        >>> model = ts.nn.Sequential(layer, ts.nn.Linear(4, 2))
+        >>> handle = layer.register_forward_hook(lambda module, inputs, output: print(output.shape))
         >>> y = model(ts.tensor([[1.0, 2.0, 3.0]]))
         (1, 4)
         >>> handle.remove()

@@ -28,6 +28,7 @@ from .metrics import (
     token_accuracy,
     tokenize_13a,
 )
+from .profiler import Profile, profile
 from .trainer import History, Progress, Task, Trainer
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "CheckpointError",
     "History",
     "LanguageModelTask",
+    "Profile",
     "Progress",
     "Span",
     "SpanScores",
@@ -54,6 +56,7 @@ __all__ = [
     "latest_checkpoint",
     "load_checkpoint",
     "perplexity",
+    "profile",
     "prune_checkpoints",
     "save_checkpoint",
     "sequence_accuracy",
