@@ -313,7 +313,7 @@ def test_everything_by_the_command(small: Path, capsys: pytest.CaptureFixture[st
     assert set(results["rows"]) == set(names[:3])
     assert results["rows"]["write-gpt-1"]["contenders"]["numpy"]["seconds"]["median"] > 0
     assert results["scaling"]["T"]["contenders"]["numpy"]["values"] == [2, 3]
-    assert set(results["memory"]) == {"bptt", "truncated", "attention", "definition"}
+    assert set(results["memory"]) == {"bptt", "truncated", "checkpointed", "attention", "definition"}
     assert results["pictures"]["opened"]["boxes"][1] > results["pictures"]["opened"]["boxes"][0] > 10
     assert all(min(found["dot"] + found["svg"] + found["MB"]) > 0 for found in results["pictures"].values())
     assert results["imports"]["tinygrad_seq"]["median"] > 0

@@ -13,6 +13,7 @@ from .checkpoint import (
 from .explain import explain_grad
 from .gradient_flow import gradient_at_start, largest_singular_values, state_jacobians
 from .language_model import LanguageModelTask
+from .ledger import Ledger, memory_ledger
 from .metrics import (
     Accuracy,
     Bleu,
@@ -39,6 +40,7 @@ __all__ = [
     "CheckpointError",
     "History",
     "LanguageModelTask",
+    "Ledger",
     "Profile",
     "Progress",
     "Span",
@@ -55,6 +57,7 @@ __all__ = [
     "largest_singular_values",
     "latest_checkpoint",
     "load_checkpoint",
+    "memory_ledger",
     "perplexity",
     "profile",
     "prune_checkpoints",

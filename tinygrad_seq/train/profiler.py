@@ -78,9 +78,9 @@ class Profile:
 def profile() -> Iterator[Profile]:
     """A `with` block whose time is measured: which operations, which modules, forward and backward, and what else.
 
-    Every operation is timed, which makes small ones slower by about 2 µs; what is outside of the block is not. The
-    times of all operations, of the phases and of the rest add up to that of the block. On a GPU, where the host goes
-    on before a result is there, they are those of the launches.
+    Every operation is timed, by which the smallest ones take about twice as long; outside of the block nothing is. The
+    times of all operations, of the phases and of the rest add up to that of the block. On a GPU, where the host goes on
+    before a result is there, they are those of the launches.
 
     >>> import tinygrad_seq as ts
     >>> model = ts.models.LanguageModel(ts.models.LanguageModelConfig(vocab_size=5, hidden_size=8))
