@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as ts
+from conftest import Place
 from tinygrad_seq.core.checkpoint import Checkpoint
 from tinygrad_seq.core.random import get_state
 from tinygrad_seq.core.state import state
@@ -318,3 +319,17 @@ def test_4096_steps_of_an_lstm_in_the_memory_of_a_few() -> None:
     without, with_it = peak(lambda: step(whole)), peak(lambda: step(ts.checkpoint))
     # 32.3 and 1.9 MB by the plain kernels, 56.6 and 2.6 by the compiled ones, which fill B up to 16.
     assert with_it < 0.1 * without, (with_it, without)
+
+
+def test_on_a_device_nothing_waits_for_the_host(device: Place) -> None:
+    """On the stand-in for a GPU, reading from the device raises."""
+    array = RNG.standard_normal((2, 6, 3)).astype("f4")
+    found = []
+    for here in (device, Place("numpy", "cpu")):
+        ts.seed(0)
+        layer, x = ts.nn.LSTM(3, 2), here.tensor(array, requires_grad=True)
+        layer.to(here.device)
+        out, (h, _) = ts.checkpoint(lambda x, layer=layer: layer(ts.ops.dropout(x, 0.5)), x)
+        found.append([here.host(g) for g in ts.grad(out.sum() + h.sum(), [x, *layer.parameters()])])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)

@@ -12,6 +12,7 @@ import pytest
 
 import small_models
 import tinygrad_seq as ts
+from conftest import Place
 from tinygrad_seq.core.state import listening, state
 from tinygrad_seq.train import AnomalyError
 
@@ -161,6 +162,26 @@ def test_what_comes_from_outside() -> None:
     assert text.startswith("Linear was given inf in the weight W (0.weight): an update left it there")
 
 
+@quiet
+@pytest.mark.parametrize("name", small_models.SMALL)
+def test_a_broken_weight_of_any_model_is_named(name: str) -> None:
+    small = small_models.SMALL[name]
+    model = small.make()
+    inputs = list(map(ts.tensor, small.inputs))
+    named = []
+    for path, p in model.named_parameters():
+        whole = p.data.copy()
+        p.data[...] = np.nan
+        try:
+            with ts.detect_anomaly():
+                small.call(model, *inputs)
+        except AnomalyError as error:
+            assert re.search(rf"was given NaN in the weight \S+ \({re.escape(path)}\): an update", str(error)), error
+            named.append(path)
+        p.data[...] = whole
+    assert len(named) > 0.8 * len(model.parameters())  # what a model does not use in this call is not looked at
+
+
 # -- faults in the backward pass
 
 
@@ -274,3 +295,14 @@ def test_values_stay_the_same() -> None:
         watched = ts.grad((model(ids) ** 2).sum(), model.parameters())
     for a, b in zip(plain, watched, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_on_a_device(device: Place) -> None:
+    x = device.tensor(np.array([1.0, 0.0], "f4"), requires_grad=True)
+    with device.reading(), np.errstate(all="ignore"):
+        assert told(lambda: ts.ops.log(x)).startswith("Log made inf in the forward pass")
+        assert told(lambda: ts.ops.sqrt(x).sum().backward()).startswith("Sqrt made inf in the backward pass")
+        with ts.detect_anomaly():
+            lstm = ts.nn.LSTM(2, 2)
+            lstm.to(device.device)
+            lstm(device.tensor(np.ones((1, 3, 2), "f4")))[0].sum().backward()

@@ -13,12 +13,13 @@ import pytest
 import tinygrad_seq as ts
 from benchmarks.memory import bptt, checkpointed, peak, truncated
 from benchmarks.scaling import exponent
+from conftest import Place
 from tinygrad_seq import models
 from tinygrad_seq.backend.kernels import KERNELS
 from tinygrad_seq.train.ledger import COMPILED_TAPES, TAPES, Entry, Ledger, memory_ledger, size
 
 RNG = np.random.default_rng(0)
-B, T, H, V = 16, 96, 64, 50  # compiled kernels fill B up to 16
+B, T, H, V = 16, 96, 64, 50
 IDS = RNG.integers(1, V, (B, T + 1))
 
 Loss = Callable[[], ts.Tensor]
@@ -104,6 +105,13 @@ def test_the_formula_of_a_layer() -> None:
     assert found.predicted == found.measured == 8 * (inputs + B * T * (H + 7 * H) + states)
 
 
+@pytest.mark.parametrize("layer", [ts.nn.LSTM, ts.nn.GRU, ts.nn.RNN])
+def test_batches_that_compiled_kernels_fill_up(layer: Any) -> None:
+    out, _ = layer(9, 20)(ts.tensor(RNG.standard_normal((5, 30, 9)).astype("f4")))
+    (entry,) = [entry for entry in memory_ledger(out).entries if entry.operation.endswith("Sequence")]
+    assert entry.predicted == pytest.approx(entry.measured, rel=0.01)
+
+
 def test_every_kernel_has_a_formula() -> None:
     assert TAPES.keys() == KERNELS.keys()
     assert COMPILED_TAPES.keys() <= TAPES.keys()
@@ -184,3 +192,12 @@ def test_the_peak_of_a_checkpointed_sequence_is_a_constant_and_so_much_for_each_
     ]  # MB for one step more in each piece, and one piece more
     assert slopes == pytest.approx([slopes[-1]] * 3, rel=0.15), peaks
     assert peaks[-1] < 0.1 * peak(bptt(LENGTHS[-1]))
+
+
+def test_on_a_device(device: Place) -> None:
+    layer, x = ts.nn.LSTM(H, H), device.tensor(RNG.standard_normal((B, T, H)).astype("f4"), requires_grad=True)
+    layer.to(device.device)
+    out, _ = layer(x * 1)
+    ledger = memory_ledger(out)
+    assert ledger.measured > 0
+    assert ledger.predicted == pytest.approx(ledger.measured, rel=0.03)  # no kernel there is compiled

@@ -77,12 +77,28 @@ TAPES: dict[str, Callable[[list[Any], dict[str, Any]], float]] = {
     "rnn_sequence": _recurrent(1, 1),  # h
     "softmax": _elements,
 }
-# What compiled kernels keep, where it is something else; they fill up the batch to a multiple of 16.
+
+
+def _compiled(inside: int, carried: int) -> Callable[..., float]:
+    """[x_t; h_{t-1}] side by side, so many H inside of each step, and `carried` states before the first.
+
+    Sequences are computed 16 at a time, whole or not, and so are the features of x and of h.
+    """
+
+    def numbers(shapes: list[Any], static: dict[str, Any]) -> float:
+        (B, T, D), H = shapes[0], shapes[1][-1]
+        B, D, H_16 = (-(-n // 16) * 16 for n in (B, D, H))
+        return B * (T * (D + H_16 + inside * H) + carried * H)
+
+    return numbers
+
+
+# What compiled kernels keep, where it is something else.
 COMPILED_TAPES: dict[str, Callable[[list[Any], dict[str, Any]], float]] = {
     "gelu": lambda shapes, static: 0,
-    "gru_sequence": _recurrent(6, 0),  # h_{t-1} twice
-    "lstm_sequence": _recurrent(6, 1),  # tanh c is computed again
-    "rnn_sequence": _recurrent(2, 0),
+    "gru_sequence": _compiled(5, 0),  # n r z u, h
+    "lstm_sequence": _compiled(5, 1),  # i f o c̃, c: tanh c is computed again
+    "rnn_sequence": _compiled(1, 0),  # h
 }
 
 
@@ -267,7 +283,8 @@ def _tape(op: FusedOp) -> float:
         for place, constant in zip(op.sources, constants, strict=True)
     ]
     formula = TAPES.get(op.kernel)
-    if op.kernel in COMPILED_TAPES and _first_dtype(op) == np.float32 and fast.compiled(op.kernel) is not None:
+    compiles = isinstance(op.kept[0][0], np.ndarray) and _first_dtype(op) == np.float32
+    if compiles and op.kernel in COMPILED_TAPES and fast.compiled(op.kernel) is not None:
         formula = COMPILED_TAPES[op.kernel]
     if formula is None:
         given: list[Any] = op.outputs or [op]
