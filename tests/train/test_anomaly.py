@@ -251,6 +251,17 @@ def test_in_a_checkpointed_part() -> None:
         ts.checkpoint(lambda x: ts.ops.sqrt(x) * 2, x).sum().backward()
     with pytest.raises(AnomalyError, match="Log made inf in the forward pass"), ts.detect_anomaly():
         ts.checkpoint(lambda x: ts.ops.log(x) * 2, x)
+    with pytest.raises(AnomalyError, match="NaN arrived at Mul"), ts.detect_anomaly():
+        ts.checkpoint(lambda x: x * 2, x).backward(ts.tensor([np.nan]))
+
+
+@quiet
+def test_a_hook_that_makes_it_is_named() -> None:
+    x = leaf(1.0)
+    y = x * 2
+    y.register_hook(lambda g: g / ts.tensor([0.0]) - g / ts.tensor([0.0]))
+    text = told((y * y).sum().backward)
+    assert text.startswith("Sub made NaN in the forward pass") and "y.register_hook" in text
 
 
 # -- the block
@@ -279,12 +290,18 @@ def test_outside_of_the_block_and_in_other_threads_nothing_is_looked_at() -> Non
     assert state.tracer is None and not listening
 
 
-def test_beside_trace() -> None:
+@quiet
+def test_beside_other_tracers() -> None:
     x = leaf(1.0)
-    with ts.trace(), ts.detect_anomaly():
+    with ts.trace(), ts.detect_anomaly(), ts.profile() as p:
         loss = (x * x).sum()
+        loss.backward()
+        with pytest.raises(AnomalyError, match="Log made inf"):
+            ts.ops.log(x * 0)
+        with pytest.raises(AnomalyError, match="Sqrt made NaN in the backward pass"):
+            (ts.ops.sqrt(x - 1) * 0).sum().backward()
     assert all(node.line for node in ts.graph(loss).nodes[1:])
-    loss.backward()
+    assert {row.name for row in p.operations} >= {"Mul", "Sum"}
 
 
 def test_values_stay_the_same() -> None:

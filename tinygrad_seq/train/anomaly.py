@@ -9,6 +9,7 @@ import numpy as np
 
 from ..backend import backend_of
 from ..core import FusedOp, Leaf, Op, Tensor, value
+from ..core.checkpoint import Checkpoint
 from ..core.equations import Block, Equation
 from ..core.state import Scope, setting, state
 from ..core.tracing import Line, Paths, Tracer, caller, frames, step_of, traced_by
@@ -135,7 +136,7 @@ class _Watch(Tracer):
 
 
 def _worst(arrays: tuple[Any, ...]) -> str | None:
-    """ "NaN" where there is one, else "inf" where there is one."""
+    """What the arrays hold: "NaN", else "inf", else None."""
     found = None
     for x in map(value, arrays):
         if x is None or not hasattr(x, "dtype"):
@@ -226,7 +227,7 @@ def _kept(op: Op) -> tuple[Any, ...]:
     inputs: list[Any] = [*op.sources]
     if isinstance(op, FusedOp):
         inputs = list(op.kept[0])
-    elif type(op.kept) is tuple:
+    elif not isinstance(op, Checkpoint):
         for k, x in zip(op.keeps, op.kept, strict=False):
             if k >= 0:
                 inputs[k] = x
