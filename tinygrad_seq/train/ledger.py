@@ -176,9 +176,10 @@ def memory_ledger(outputs: Tensor | Iterable[Tensor], steps: int | None = None) 
 
         LSTM  B T (D + 7 H)     GRU  B T (D + 5 H)     RNN  B T (D + H)     attention  B S (D + N T), T up to 256
 
-    and a little less or more in compiled kernels, which fill up B to a multiple of 16. Measured are the arrays that the
-    graph holds. An array that several operations keep counts once, for the first of them; weights and constants, which
-    are there in any case, do not count.
+    or, in compiled kernels, which fill up B to a multiple of 16, a little less or more. A kernel may keep other things
+    than these; the prediction stays less than a fifth away. Measured are the arrays that the graph holds. An array that
+    several operations keep counts once, for the first of them; weights and constants, which are there in any case, do
+    not count.
 
     Args:
         outputs: a loss, or several tensors, before their backward pass.
