@@ -1,5 +1,6 @@
 """How memory grows with the length of a sequence: the peak of allocated arrays in a forward and a backward pass."""
 
+import math
 import tracemalloc
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -38,6 +39,25 @@ def truncated(T: int, piece: int = PIECE) -> Callable[[], None]:
     return run
 
 
+def checkpointed(T: int) -> Callable[[], None]:
+    model = LanguageModel(LanguageModelConfig(V, H))
+    ids = np.random.default_rng(0).integers(0, V, (B, T + 1))
+    piece = math.isqrt(T)
+
+    def part(first: int, state: Any) -> tuple[ts.Tensor, Any]:
+        logits, state = model(ids[:, first : min(first + piece, T)], state)
+        return ts.ops.cross_entropy(logits, ids[:, first + 1 : min(first + piece, T) + 1]), state
+
+    def run() -> None:
+        total, state = ts.tensor(0.0), None
+        for first in range(0, T, piece):
+            loss, state = ts.checkpoint(part, first, state)
+            total = total + loss
+        total.backward()
+
+    return run
+
+
 def attention(T: int) -> Callable[[], None]:
     rng = np.random.default_rng(0)
     q, k, v = (ts.tensor(rng.standard_normal((1, HEADS, T, WIDTH), np.float32), requires_grad=True) for _ in range(3))
@@ -62,6 +82,7 @@ def attention_by_definition(T: int) -> Callable[[], None]:
 WAYS = {
     "bptt": Way(f"LSTM language model, B {B}, H {H}: one graph", bptt, (256, 512, 1024, 2048, 4096)),
     "truncated": Way(f"the same, truncated every {PIECE} steps", truncated, (256, 512, 1024, 2048, 4096)),
+    "checkpointed": Way("the same in one graph, √T pieces run again", checkpointed, (256, 512, 1024, 2048, 4096)),
     "attention": Way(
         f"causal attention, {HEADS} heads of {WIDTH}: fused", attention, (256, 512, 1024, 2048, 4096, 8192)
     ),

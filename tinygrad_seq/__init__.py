@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import nn, ops, optim
 from .backend.threads import num_threads, set_num_threads
-from .core import Parameter, Tensor, definitions, equations, grad, no_grad, record, tensor
+from .core import Parameter, Tensor, checkpoint, definitions, equations, grad, no_grad, record, tensor
 from .core.random import seed
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import tinygrad_seq.testing as testing
 
     from . import data, train, viz
-    from .train import explain_grad
+    from .train import detect_anomaly, explain_grad, profile
     from .viz import graph, graph_diff, trace
 
 __version__ = "0.1.0"
@@ -21,8 +21,10 @@ __version__ = "0.1.0"
 __all__ = [
     "Parameter",
     "Tensor",
+    "checkpoint",
     "data",
     "definitions",
+    "detect_anomaly",
     "equations",
     "explain_grad",
     "grad",
@@ -34,6 +36,7 @@ __all__ = [
     "num_threads",
     "ops",
     "optim",
+    "profile",
     "record",
     "seed",
     "set_num_threads",
@@ -49,8 +52,8 @@ def __getattr__(name: str) -> Any:
     """Parts that not everyone needs are imported when they are first named."""
     if name in ("graph", "graph_diff", "trace"):
         return getattr(importlib.import_module(".viz", __name__), name)
-    if name == "explain_grad":
-        return importlib.import_module(".train", __name__).explain_grad
+    if name in ("detect_anomaly", "explain_grad", "profile"):
+        return getattr(importlib.import_module(".train", __name__), name)
     if name in ("data", "models", "testing", "train", "viz"):
         try:
             return importlib.import_module(f".{name}", __name__)

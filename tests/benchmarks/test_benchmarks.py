@@ -315,7 +315,7 @@ def test_everything_by_the_command(small: Path, capsys: pytest.CaptureFixture[st
     assert set(results["rows"]) == set(names[:3])
     assert results["rows"]["write-gpt-1"]["contenders"]["numpy"]["seconds"]["median"] > 0
     assert results["scaling"]["T"]["contenders"]["numpy"]["values"] == [2, 3]
-    assert set(results["memory"]) == {"bptt", "truncated", "attention", "definition"}
+    assert set(results["memory"]) == {"bptt", "truncated", "checkpointed", "attention", "definition"}
     assert set(results["loop"]) == {"char-lm", "gpt"}
     assert all(found["per_second"]["bare"]["median"] > 1 for found in results["loop"].values())
     assert all(found["cost"]["median"] > -1 and found["checkpoint"] > 0 for found in results["loop"].values())

@@ -10,12 +10,13 @@ from scipy import special
 import tinygrad_seq as ts
 from tinygrad_seq.core import FusedOp, Op
 from tinygrad_seq.core.fused import Same
+from tinygrad_seq.nn.hooks import Hooked
 from tinygrad_seq.ops import elementwise, index, linalg, reduce, shape
 from tinygrad_seq.viz import Edge, Node, rules
 from tinygrad_seq.viz.rules import RULES, local_rule
 
 OURS = [op for op in rules.operations() if op.__module__.startswith("tinygrad_seq.")]
-PRIMITIVE = [op for op in OURS if "backward" in vars(op)]
+PRIMITIVE = [op for op in OURS if "backward" in vars(op)]  # not Checkpoint, whose rule is that of what it holds
 FUSED = [op for op in OURS if issubclass(op, FusedOp) and "definition" in vars(op)]
 
 
@@ -81,6 +82,7 @@ EXAMPLES: list[tuple[Op, list[Any]]] = [
     (index.Embed(ROWS, None), [some(3, 2)]),
     (index.Gather(ALONG, 1), [some(2, 3)]),
     (index.AddAlong((2, 3), ALONG, 1), [some(2, 2)]),
+    (Hooked(tuple), [some(2, 3), some(3)]),
 ]
 
 

@@ -104,15 +104,6 @@ def _set_products(n: int) -> None:
         blas(n)
 
 
-def blas_core() -> str:
-    """The processor that NumPy's OpenBLAS computes for, such as Haswell: its products differ in the last bits."""
-    function = _openblas("get_corename")
-    if function is None:
-        return ""
-    function.restype = ctypes.c_char_p
-    return function().decode()
-
-
 @cache
 def _openblas(verb: str) -> Any:
     """A function of NumPy's OpenBLAS, such as get_num_threads; None where there is none."""

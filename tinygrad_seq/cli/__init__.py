@@ -128,6 +128,43 @@ def graph(
     _say_errors(run)
 
 
+@app.command()
+def bench(
+    model: Annotated[str, typer.Argument(help="A model, such as gpt or language-model, or MODULE:FUNCTION.")],
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Show where the time goes, by operation and module.")
+    ] = False,
+    hidden: Annotated[int | None, typer.Option(min=1, help="The width; the model's own if not given.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Sequences in a batch.")] = None,
+    time: Annotated[int | None, typer.Option(min=1, help="Symbols in a sequence.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps that are timed.")] = 20,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Time the training step of a model, or of a function of your own that returns a loss.
+
+    A step is forward, loss, backward, clipping and Adam, on random symbols; of MODULE:FUNCTION the function and
+    backward.
+
+    Examples:
+
+    tinygrad-seq bench gpt --profile
+
+    tinygrad-seq bench language-model --hidden 512 --time 128
+
+    tinygrad-seq bench my_module:my_loss --profile --json
+    """
+
+    def run() -> None:
+        import json as as_json
+
+        from .bench import bench
+
+        found = bench(model, {"hidden": hidden, "batch": batch, "time": time}, steps=steps, profiled=profile)
+        typer.echo(as_json.dumps(found.as_dict(), indent=1) if json else found.text())
+
+    _say_errors(run)
+
+
 @train_app.command("char-lm")
 def train_char_lm(
     out: Annotated[Path, typer.Option(help="The run's folder: checkpoints go to OUT/checkpoints.")],

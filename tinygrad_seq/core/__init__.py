@@ -1,5 +1,6 @@
 """What autograd is: an array and its place, operations that know their derivative, and the walk back."""
 
+from .checkpoint import checkpoint
 from .engine import backward, grad
 from .equations import equations
 from .fused import FusedOp
@@ -15,6 +16,7 @@ __all__ = [
     "Parameter",
     "Tensor",
     "backward",
+    "checkpoint",
     "definitions",
     "equations",
     "grad",

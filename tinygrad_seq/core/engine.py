@@ -11,6 +11,7 @@ from ..backend import backend_of, written_out
 from .op import Op, Slot
 from .state import Derivative, Scope, setting, state
 from .tensor import ConstantGradient, Leaf, Tensor, _Writes, next_number, value
+from .tracing import phase
 
 
 def grad(
@@ -48,7 +49,9 @@ def grad(
             raise ValueError(
                 f"grad: input {k} of shape {x.shape} requires no gradient: make it with requires_grad=True"
             )
-    found = walk(ys, _seeds(ys, grads, "grad"), create_graph, create_graph or retain_graph, [x.place for x in xs])
+    seeds = _seeds(ys, grads, "grad")
+    with phase("backward"):
+        found = walk(ys, seeds, create_graph, create_graph or retain_graph, [x.place for x in xs])
     gs = tuple(_zeros(x) if x.place not in found else as_tensor(found[x.place]) for x in xs)
     return gs[0] if isinstance(inputs, Tensor) else gs
 
@@ -62,7 +65,8 @@ def backward(output: Tensor, grad: Any = None, *, create_graph: bool = False, re
         retain_graph: keep what the ops kept, so that backward can be called again; it is freed otherwise.
     """
     seeds = _seeds([output], None if grad is None else [grad], "backward")
-    walk([output], seeds, create_graph, create_graph or retain_graph)
+    with phase("backward"):
+        walk([output], seeds, create_graph, create_graph or retain_graph)
 
 
 def _seeds(outputs: list[Tensor], grads: Any, what: str) -> list[Any]:
@@ -141,6 +145,9 @@ def walk(
         if out.place is not None:
             arrive(out.place, as_tensor(g) if create_graph else value(g))
     notes = _Notes(outputs, wanted) if create_graph else None
+    pull_back: Callable[[Op, Any], tuple[Any, ...]] | None = None if notes is None else notes.pull_back
+    if state.tracer is not None:
+        pull_back = _traced(pull_back or _pull_back, state.tracer)
     told = watch is not None or create_graph
     # A definition that is differentiated is no forward pass.
     with setting(grad=create_graph, recorder=None, scope=state.scope):
@@ -165,7 +172,7 @@ def walk(
                 continue
             if op.number > last_write:  # made before some array was written into
                 _check_written(op)
-            gs = op.pull_back(g, create_graph) if notes is None else notes.pull_back(op, g)
+            gs = op.pull_back(g, False) if pull_back is None else pull_back(op, g)
             if len(gs) != len(op.sources):
                 raise ValueError(f"{type(op).__name__}.backward gave {len(gs)} gradients for {len(op.sources)} inputs")
             sources = op.sources if cuts is None else cuts.get(op, op.sources)
@@ -190,6 +197,22 @@ def walk(
                 elif place in wanted:
                     found[place] = g
     return found
+
+
+def _pull_back(op: Op, g: Any) -> tuple[Any, ...]:
+    return op.pull_back(g, False)
+
+
+def _traced(pull_back: Callable[[Op, Any], tuple[Any, ...]], tracer: Any) -> Callable[[Op, Any], tuple[Any, ...]]:
+    """The same, of which a tracer is told."""
+
+    def traced(op: Op, g: Any) -> tuple[Any, ...]:
+        tracer.before_backward(op, g)
+        gs = pull_back(op, g)
+        tracer.after_backward(op, g, gs)
+        return gs
+
+    return traced
 
 
 def _accumulate(place: Any, g: Any, create_graph: bool) -> None:

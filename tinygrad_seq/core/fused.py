@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from ..backend import Backend, Kernel, backend_of
 from .engine import grad
 from .op import Op, applied_twice, explain, mark, spent
-from .state import scope, setting, state
+from .state import listening, scope, setting, state
 from .tensor import Tensor, next_number, value
 
 
@@ -37,6 +37,9 @@ class FusedOp(Op):
         if kernel is None:
             with scope(self):
                 return self.definition(*inputs, **self.static)
+        tracer = state.tracer if listening and any(isinstance(x, Tensor) for x in inputs) else None
+        if tracer is not None:
+            tracer.before(self)
         try:
             ys, tape = kernel.forward(backend, *arrays, **self.static)
         except Exception as error:
@@ -48,14 +51,16 @@ class FusedOp(Op):
         if not state.grad or all(place is None for place in sources):
             if not any(isinstance(x, Tensor) for x in inputs):
                 return ys
+            if tracer is not None:
+                tracer.after(self, inputs, ys)
             return tuple(map(Tensor, ys)) if type(ys) is tuple else Tensor(ys)
         if self.number is not None:
             raise applied_twice(self)
         self.number, self.sources, self.scope = next_number(), sources, state.scope
         self.constants = [mark(x) for x in inputs]
         self.kept = [arrays, tape]
-        if state.tracer is not None:
-            state.tracer(self, arrays, ys)
+        if tracer is not None:
+            tracer.after(self, inputs, ys)
         if type(ys) is tuple:
             return self._outputs(ys)
         self.shape, self.dtype = ys.shape, ys.dtype

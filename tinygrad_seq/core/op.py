@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from ..backend import backend_of, backends_among
 from ..backend import find as _find
-from .state import state
+from .state import listening, state
 from .tensor import Constant, Place, Tensor, next_number
 
 
@@ -85,6 +85,9 @@ class Op(Place):
                 arrays.append(x)
                 sources.append(None)
                 constant = True
+        tracer = state.tracer if listening and not plain else None
+        if tracer is not None:
+            tracer.before(self)
         try:
             y = self.forward(_find(type(arrays[0])) or backend_of(*arrays), *arrays)
         except Exception as error:
@@ -92,6 +95,8 @@ class Op(Place):
         if not (wanted and state.grad):  # arrays in, arrays out: derivatives use ops too
             if plain:
                 return y
+            if tracer is not None:
+                tracer.after(self, inputs, y)
             return tuple(map(Tensor, y)) if type(y) is tuple else Tensor(y)
         if self.number is not None:
             raise applied_twice(self)
@@ -105,8 +110,8 @@ class Op(Place):
                     constants.append(None if x.place is not None else x.constant or x.as_constant())
                 else:
                     constants.append(Constant(x.shape, x.dtype) if hasattr(x, "dtype") else x)
-        if state.tracer is not None:
-            state.tracer(self, arrays, y)
+        if tracer is not None:
+            tracer.after(self, inputs, y)
         if type(y) is tuple:
             self.kept = self._keep(arrays)
             return self._outputs(y)

@@ -8,6 +8,7 @@ from ..backend import backend_of
 from .equations import Block
 from .state import Scope, Step, setting, state
 from .tensor import Tensor, value
+from .tracing import Paths
 
 
 class _Call:
@@ -101,7 +102,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self._calls: dict[str, list[_Call]] = {}
-        self._paths: dict[int, tuple[Any, dict[int, str]]] = {}  # id of a root -> the root, {id of a module: path}
+        self._paths = Paths()
 
     def __getitem__(self, key: str) -> Recorded:
         places = {path: calls for path, calls in self._calls.items() if path == key or path.startswith(f"{key}.")}
@@ -146,7 +147,7 @@ class Recorder:
                 modules.append(owner)
                 root = scope
             scope = scope.parent
-        path = ".".join(filter(None, [self._path(modules), *reversed(words)])) or blocks[0]
+        path = ".".join(filter(None, [self._paths.of(modules), *reversed(words)])) or blocks[0]
         loop = step.parent if step is not None else None
         t = step.owner.t if step is not None else 0
         calls = self._calls.setdefault(path, [])
@@ -161,15 +162,6 @@ class Recorder:
             for field, symbol in symbols._asdict().items()
             if isinstance(symbol, Tensor | list | tuple)
         }
-
-    def _path(self, modules: list[Any]) -> str:
-        """The path of the innermost module in the outermost."""
-        if not modules:
-            return ""
-        root = modules[-1]
-        if id(root) not in self._paths:
-            self._paths[id(root)] = root, {id(module): path for path, module in root.named_modules()}
-        return self._paths[id(root)][1].get(id(modules[0]), "") or type(modules[0]).__name__.lower()
 
 
 @contextmanager

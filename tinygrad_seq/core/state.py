@@ -49,10 +49,14 @@ class _State(threading.local):  # class attributes are the defaults of every thr
     fused: bool = True  # fused operations run their kernel, not their definition
     scope: Scope | None = None
     recorder: Any = None  # who wants to know the symbols of equation blocks
-    tracer: Any = None  # called with every operation that joins the graph, its input arrays and its output
+    tracer: Any = None  # the Tracer that is told of every operation
 
 
 state = _State()
+
+
+# The tracers of all threads together: every operation asks whether there are any, and asking a thread takes longer.
+listening: list[Any] = []
 
 
 @contextmanager

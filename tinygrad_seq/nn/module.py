@@ -1,6 +1,6 @@
 """Module: parameters with names, found by walking the attributes. Nothing is registered."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,7 +9,8 @@ import numpy as np
 from ..backend import backend_for, backend_of, is_device
 from ..core import Leaf, Parameter, Tensor, no_grad, scope
 from ..core.state import Scope, state
-from ..core.tensor import mark_written
+from ..core.tensor import Hook, mark_written
+from .hooks import Hooks, add_backward, add_forward
 
 
 class Module:
@@ -31,6 +32,7 @@ class Module:
     """
 
     training = True
+    _hooks: Hooks | None = None
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """What the module computes. Call the module itself, not this."""
@@ -40,9 +42,76 @@ class Module:
         outer = state.scope
         state.scope = Scope(outer, self)  # what `scope` does, written out: every call passes here
         try:
+            if self._hooks is not None:
+                return self._hooks.call(self, inputs, options)
             return self.forward(*inputs, **options)
         finally:
             state.scope = outer
+
+    # -- hooks: functions that are called with what goes in, comes out, and comes back
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> Hook:
+        """Call `hook(module, inputs)` before each call of `forward`; what it returns takes the place of the inputs.
+
+        Args:
+            hook: returns None, the new input, or a tuple of all inputs.
+            prepend: whether it is called before the hooks that are there.
+            with_kwargs: call `hook(module, inputs, options)`, which returns None or both.
+        Returns:
+            A handle, whose `remove()` takes the hook off again.
+        """
+        return add_forward(self._own_hooks().before, hook, prepend, with_kwargs)
+
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> Hook:
+        """Call `hook(module, inputs, output)` after each call of `forward`; what it returns takes the output's place.
+
+        Args:
+            hook: returns None or the new output.
+            prepend: whether it is called before the hooks that are there.
+            with_kwargs: call `hook(module, inputs, options, output)`.
+        Returns:
+            A handle, whose `remove()` takes the hook off again.
+
+        >>> import tinygrad_seq as ts
+        >>> layer = ts.nn.Linear(3, 4)
+        >>> model = ts.nn.Sequential(layer, ts.nn.Linear(4, 2))
+        >>> handle = layer.register_forward_hook(lambda module, inputs, output: print(output.shape))
+        >>> y = model(ts.tensor([[1.0, 2.0, 3.0]]))
+        (1, 4)
+        >>> handle.remove()
+        """
+        return add_forward(self._own_hooks().after, hook, prepend, with_kwargs)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> Hook:
+        """Call `hook(module, grad_input, grad_output)` in each backward pass through a call of this module.
+
+        Both are tuples, one gradient for each input that stands at a place of its own, and for each part of the output;
+        None for what is no tensor (a state of two parts), requires no gradient, or was not used. The hook is called
+        once all gradients of the inputs are there; where no input requires one, with those of the output. What it
+        returns takes the place of `grad_input`.
+
+        Args:
+            hook: returns None, or the new `grad_input`.
+            prepend: whether it is called before the hooks that are there.
+        Returns:
+            A handle, whose `remove()` takes the hook off again.
+
+        >>> import tinygrad_seq as ts
+        >>> layer = ts.nn.Linear(3, 2)
+        >>> handle = layer.register_full_backward_hook(lambda module, grad_input, grad_output: print(grad_output))
+        >>> layer(ts.tensor([1.0, 2.0, 3.0])).sum().backward()
+        (tensor([1., 1.]),)
+        """
+        return add_backward(self._own_hooks().backward, hook, prepend)
+
+    def _own_hooks(self) -> Hooks:
+        if self._hooks is None:
+            self._hooks = Hooks()
+        return self._hooks
 
     # -- its parts
 

@@ -7,8 +7,10 @@ import numpy as np
 
 from ..backend import backend_of
 from ..core import Tensor
+from ..core.tracing import phase
 
 
+@phase("clip")
 def clip_grad_norm(params: Tensor | Iterable[Tensor], max_norm: float) -> Tensor:
     """Scale all gradients by one factor, so that their common norm is at most `max_norm`.
 
@@ -34,6 +36,7 @@ def clip_grad_norm(params: Tensor | Iterable[Tensor], max_norm: float) -> Tensor
     return Tensor(norm)
 
 
+@phase("clip")
 def clip_grad_value(params: Tensor | Iterable[Tensor], max_value: float) -> None:
     """Cut every element of every gradient to the range ± max_value."""
     if max_value <= 0:

@@ -12,6 +12,7 @@ import numpy as np
 from ..backend import backend_of
 from ..core import Leaf, Tensor
 from ..core.tensor import mark_written
+from ..core.tracing import phase
 
 
 class Optimizer:
@@ -68,6 +69,7 @@ class Optimizer:
         for group in self.param_groups:
             group["lr"] = lr
 
+    @phase("optimizer")
     def step(self) -> None:
         """Change every parameter that has a gradient."""
         for group, flat in zip(self.param_groups, self._flat, strict=True):

@@ -1,5 +1,6 @@
 """The loop around a model: tasks, the Trainer, checkpoints, and metrics of what it learned."""
 
+from .anomaly import AnomalyError, detect_anomaly
 from .blocks import BlockTask
 from .bptt import detach, truncated_bptt
 from .callback import Callback, History, Progress
@@ -17,6 +18,7 @@ from .explain import explain_grad
 from .gradient_flow import gradient_at_start, largest_singular_values, state_jacobians
 from .interrupt import Interrupted
 from .language_model import LanguageModelTask
+from .ledger import Ledger, memory_ledger
 from .log import RunLog, read_log
 from .masked import MaskedBatch, MaskedLanguageModelTask
 from .metrics import (
@@ -34,6 +36,7 @@ from .metrics import (
     token_accuracy,
     tokenize_13a,
 )
+from .profiler import Profile, profile
 from .resume import begin
 from .tagging import TaggingTask
 from .task import Task
@@ -42,6 +45,7 @@ from .translation import TranslationTask
 
 __all__ = [
     "Accuracy",
+    "AnomalyError",
     "Bleu",
     "BlockTask",
     "Callback",
@@ -54,6 +58,8 @@ __all__ = [
     "MaskedBatch",
     "MaskedLanguageModelTask",
     "NotFinite",
+    "Ledger",
+    "Profile",
     "Progress",
     "RunLog",
     "Span",
@@ -68,12 +74,15 @@ __all__ = [
     "bleu",
     "confusion_matrix",
     "detach",
+    "detect_anomaly",
     "explain_grad",
     "gradient_at_start",
     "largest_singular_values",
     "latest_checkpoint",
     "load_checkpoint",
+    "memory_ledger",
     "perplexity",
+    "profile",
     "prune_checkpoints",
     "read_log",
     "save_checkpoint",

@@ -32,7 +32,7 @@ from .value import Edge, Graph, Node, Part, Summary, fold_depth, fold_steps, fol
 # These move elements about without computing anything: an arrow says enough.
 PLUMBING = {
     "Reshape", "Transpose", "SwapAxes", "GetItem", "Split", "Stack", "Unstack", "BroadcastTo", "Same", "AsType",
-    "ToDevice",
+    "ToDevice", "Hooked",
 }  # fmt: skip
 MOST_OPENED = 100_000  # operations that the whole picture may have from definitions; what has more stays closed
 MOST = 400  # boxes that a picture has; more are folded
@@ -603,7 +603,7 @@ class _Picture:
             label += names.index_label(op.index)  # type: ignore[attr-defined]
         elif kind == "AsType":
             label = str(op.dtype)
-        elif kind not in ("Split", "Unstack", "Same") and op.shape != source.shape:
+        elif kind not in ("Split", "Unstack", "Same", "Hooked") and op.shape != source.shape:
             label = names.shape(op.shape)
         return _Origin(passed.where, label, False)
 

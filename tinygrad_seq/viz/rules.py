@@ -61,6 +61,7 @@ RULES = {
     "AsType": Rule("astype(x)", ("g",), "The gradient comes back in the dtype of x."),
     "ToDevice": Rule("copy(x)", ("g",), "The gradient comes back to the device of x."),
     "Same": Rule("x", ("g",), "Nothing changes."),
+    "Hooked": Rule("x", ("g",), "Nothing changes, but what a hook of the module changes."),
     # axes taken together
     "Sum": Rule("sum(x)", ("stretch(g)",), "Every element that was added up gets the same gradient."),
     "Max": Rule("max(x)", ("stretch(g) * share(x == stretch(out))",), "The largest gets all; equal ones share it."),

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import linecache
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any, NamedTuple
 
-from ..core import Leaf
-from ..core.state import setting
+from ..core import Leaf, value
+from ..core.tracing import Line, Tracer, caller, traced_by
 from . import names
 from .gradients import summary
 from .value import Summary
-
-PACKAGE = __name__.partition(".")[0]
 
 
 class Note(NamedTuple):
     """What an operation says of itself."""
 
-    file: str  # where the caller's line stands; "" where there is no caller
-    line: int
+    line: Line  # the caller's
     outputs: tuple[Summary | None, ...]
     inputs: tuple[Summary | None, ...]  # None for those that an operation made, which has a note of its own
 
     @property
     def text(self) -> str:
         """The line for a tooltip: "train.py, line 12: h = cell(x, h)"."""
-        if not self.file:
+        if not self.line.file:
             return ""
-        code = names.clean(linecache.getline(self.file, self.line))
-        return names.source(self.file, self.line) + (f": {code}" if code else "")
+        code = names.clean(self.line.code)
+        return names.source(*self.line) + (f": {code}" if code else "")
 
 
 @contextmanager
@@ -57,36 +51,19 @@ def trace() -> Iterator[None]:
     >>> box.value.mean, box.value.numbers
     (4.666666666666667, (1.0, 4.0, 9.0))
     """
-    with setting(tracer=_note):
+    with traced_by(_Noting()):
         yield
 
 
-def _note(op: Any, inputs: list[Any], output: Any) -> None:
-    frame = _caller()
-    op.note = Note(
-        frame.f_code.co_filename if frame is not None else "",
-        frame.f_lineno if frame is not None else 0,
-        tuple(map(summary, output if type(output) is tuple else (output,))),
-        tuple(
-            summary(x) if hasattr(x, "dtype") and (place is None or type(place) is Leaf) else None
-            for x, place in zip(inputs, op.sources, strict=True)
-        ),
-    )
-
-
-def _caller() -> FrameType | None:
-    """The innermost frame of the user's code; a model's where there is none, as when a thread runs nothing else."""
-    frame: FrameType | None = sys._getframe(1)
-    model = None
-    while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        package = name.partition(".")[0]
-        # A doctest's frame has the names of the module that it stands in.
-        if frame.f_code.co_filename.startswith("<doctest"):
-            return frame
-        if package != PACKAGE and package not in sys.stdlib_module_names:
-            return frame
-        if model is None and name.startswith(f"{PACKAGE}.models."):
-            model = frame
-        frame = frame.f_back
-    return model
+class _Noting(Tracer):
+    def after(self, op: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        if op.number is None:  # there is no graph to be drawn
+            return
+        op.note = Note(
+            caller(),
+            tuple(map(summary, output if type(output) is tuple else (output,))),
+            tuple(
+                summary(value(x)) if hasattr(x, "dtype") and (place is None or type(place) is Leaf) else None
+                for x, place in zip(inputs, op.sources, strict=True)
+            ),
+        )
