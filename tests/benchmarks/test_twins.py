@@ -1,0 +1,85 @@
+"""Each twin of a real task comes to our loss and our gradients, from our weights and a padded batch."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_seq as ts
+from benchmarks.side_by_side import TOLERANCE, difference
+from small_models import LENGTHS, PAIRS, TARGET, TOKENS
+from tinygrad_seq import models
+
+pytest.importorskip("torch", reason="PyTorch is not installed: its twins are not checked")
+
+CLASSES = np.array([1, 0])
+
+
+def gpt(**options: Any) -> models.GPT:
+    return models.GPT(models.GPTConfig(7, block_size=4, n_layer=2, n_head=2, n_embd=4, dropout=0.0, **options))
+
+
+def classifier(pooling: str) -> models.Classifier:
+    return models.Classifier(models.ClassifierConfig(7, 2, embedding_size=3, hidden_size=2, pooling=pooling))
+
+
+def language_model(cell: str) -> models.LanguageModel:
+    return models.LanguageModel(models.LanguageModelConfig(7, hidden_size=3, num_layers=2, cell=cell))
+
+
+def next_symbols(model: Any, x: Any, y: Any) -> ts.Tensor:
+    """The loss of a model that continues texts."""
+    logits = model(x)
+    return ts.ops.cross_entropy(logits[0] if isinstance(logits, tuple) else logits, y)
+
+
+def by_itself(model: Any, *batch: Any) -> ts.Tensor:
+    return model.loss(*batch)
+
+
+TEXTS, SENTENCES = (TOKENS, TARGET[:, :4]), (TOKENS, CLASSES, LENGTHS)
+CASES = {
+    "gpt": (gpt, next_symbols, TEXTS),
+    "gpt without biases": (lambda: gpt(bias=False), next_symbols, TEXTS),
+    "gpt untied": (lambda: gpt(tied=False), next_symbols, TEXTS),
+    **{cell: (lambda cell=cell: language_model(cell), next_symbols, TEXTS) for cell in ("rnn", "gru", "lstm")},
+    **{
+        f"classifier {pooling}": (lambda pooling=pooling: classifier(pooling), by_itself, SENTENCES)
+        for pooling in models.classifier.POOLINGS
+    },
+    "encoder-decoder": (
+        lambda: models.EncoderDecoder(models.EncoderDecoderConfig(7, 5, embedding_size=3, hidden_size=4)),
+        by_itself,
+        PAIRS,
+    ),
+    "attention decoder": (
+        lambda: models.AttentionDecoder(models.AttentionDecoderConfig(7, 5, embedding_size=3, hidden_size=4)),
+        by_itself,
+        PAIRS,
+    ),
+    "transformer": (
+        lambda: models.Transformer(models.TransformerConfig(7, 7, 4, 2, 2, 6, dropout=0.0)),
+        by_itself,
+        PAIRS,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_twin_comes_to_our_loss_and_gradients(name: str) -> None:
+    from benchmarks.real.twins import twin, weights
+
+    make, loss_of, batch = CASES[name]
+    ts.seed(0)
+    model = make()
+    for p in model.parameters():  # what begins at 0 would hide what it is multiplied by
+        ts.nn.init.normal(p, 0.5)
+    other = twin(model)
+    assert difference(weights(other), {name: p.numpy() for name, p in model.named_parameters()}) == 0
+    loss, theirs = loss_of(model, *batch), other.loss(batch, SimpleNamespace(state=None))
+    assert theirs.item() == pytest.approx(loss.item(), rel=1e-5)
+    loss.backward()
+    theirs.backward()
+    ours = {name: p.grad.numpy() for name, p in model.named_parameters()}
+    assert difference({name: p.grad.numpy() for name, p in other.named_parameters()}, ours) < TOLERANCE
