@@ -114,9 +114,7 @@ class Blocks(nn.Module):
     def __init__(self, config: Any) -> None:
         super().__init__()
         D = config.n_embd
-        self.layers = nn.ModuleList(
-            Block(D, config.n_head, config.dropout, config.bias) for _ in range(config.n_layer)
-        )
+        self.layers = nn.ModuleList(Block(D, config.n_head, config.dropout, config.bias) for _ in range(config.n_layer))
         self.norm = nn.LayerNorm(D, bias=config.bias)
 
     def forward(self, x: Any) -> Any:

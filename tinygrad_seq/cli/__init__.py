@@ -1,4 +1,4 @@
-"""The command line: `tinygrad-seq` followed by `demo`, `train char-lm`, `equations` or `graph`."""
+"""The command line: `tinygrad-seq` followed by `demo`, `train char-lm`, `ladder`, `equations` or `graph`."""
 
 import sys
 from collections.abc import Callable
@@ -126,6 +126,31 @@ def graph(
         typer.echo(picture.text() if out is None else picture.save(out))
 
     _say_errors(run)
+
+
+@app.command()
+def ladder(
+    data: Annotated[
+        Path | None, typer.Option(help="A UTF-8 file, one word a line; words of the Python manual if not given.")
+    ] = None,
+    seed: Seed = 0,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Training steps of each model at most: for a first look.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The plot: .png, .svg or .pdf.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Train one model after another on one list of words: n-gram, feed-forward, RNN, LSTM, GRU, Transformer.
+
+    Each predicts the characters of a word and its end; the last column is its loss on words that none has seen, in
+    nats per character. Some minutes.
+
+    Example: tinygrad-seq ladder --data names.txt -o ladder.png
+    """
+
+    from .ladder import run
+
+    _say_errors(lambda: run(data, seed=seed, steps=steps, out=out, as_json=json))
 
 
 @train_app.command("char-lm")
