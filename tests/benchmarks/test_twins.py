@@ -83,3 +83,64 @@ def test_a_twin_comes_to_our_loss_and_gradients(name: str) -> None:
     theirs.backward()
     ours = {name: p.grad.numpy() for name, p in model.named_parameters()}
     assert difference({name: p.grad.numpy() for name, p in other.named_parameters()}, ours) < TOLERANCE
+
+
+def text_trainer(**options: Any) -> ts.train.Trainer:
+    """A language model on a text, three passes over it, by AdamW with two groups of parameters."""
+    ts.seed(0)
+    model = models.LanguageModel(models.LanguageModelConfig(7, hidden_size=6))
+    ids = np.arange(200) ** 2 % 7
+    task = ts.train.LanguageModelTask(model, ids, ids[:50], batch_size=4, num_steps=8)
+    groups = [
+        {"params": [p for p in model.parameters() if p.ndim == 2], "weight_decay": 0.1},
+        {"params": [p for p in model.parameters() if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    return ts.train.Trainer(
+        task,
+        ts.optim.AdamW(groups, betas=(0.9, 0.99)),
+        steps=18,
+        schedule=ts.optim.schedules.linear_warmup(ts.optim.schedules.cosine(0.05, 18, 0.001), 5),
+        clip=0.1,
+        evaluate_every=6,
+        **options,
+    )
+
+
+def test_a_twin_is_trained_as_our_trainer_trains() -> None:
+    """The same evaluations on the way, and at the end the weights of the best."""
+    from benchmarks.real.by_torch import train
+
+    ours, other = text_trainer(), text_trainer()
+    history = ours.run()
+    found = train(other)
+    assert other.step == 0  # our Trainer took no part
+    assert found.last["loss"] == pytest.approx(history.validation[-1][1]["loss"], rel=1e-4)
+    assert found.last["loss"] < history.validation[0][1]["loss"]
+    assert ours.best is not None and found.best_step == ours.best[0]
+    assert other.task.evaluate()["loss"] == pytest.approx(found.best["loss"], rel=1e-6)
+    assert found.seconds > 0
+
+
+def test_a_twin_differs_where_a_setting_does() -> None:
+    """So the agreement above is one of batches, schedule, clipping and groups."""
+    from benchmarks.real.by_torch import train
+
+    expected = train(text_trainer()).last["loss"]
+    for change in ("clip", "schedule", "decay", "batches"):
+        other = text_trainer()
+        if change == "clip":
+            other.clip = None
+        elif change == "schedule":
+            other.schedule = None
+        elif change == "decay":
+            other.optimizer.param_groups[0]["weight_decay"] = 0.0
+        else:
+            next(other.task.batches())
+        assert abs(train(other).last["loss"] - expected) > 1e-4, change
+
+
+def test_what_has_no_twin_is_said() -> None:
+    from benchmarks.real.twins import twin
+
+    with pytest.raises(TypeError, match="no twin of a Linear"):
+        twin(ts.nn.Linear(2, 2))

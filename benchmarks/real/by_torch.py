@@ -1,0 +1,79 @@
+"""What our Trainer would do, done by PyTorch: a twin of the model from the same weights, on the same batches."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any, NamedTuple
+
+import torch
+
+import tinygrad_seq as ts
+from tinygrad_seq.train import Trainer
+from tinygrad_seq.train.task import is_better
+
+from .twins import twin, weights
+
+
+class Trained(NamedTuple):
+    """What came of it. The task's model has the weights of the best evaluation."""
+
+    seconds: float  # of training, evaluations left out
+    best_step: int
+    best: dict[str, float]  # the metrics of that step
+    last: dict[str, float]  # and of the last one
+
+
+def train(trainer: Trainer) -> Trained:
+    """Train the twin of a trainer's model as the trainer would, which itself does nothing.
+
+    Batches, schedule, clipping and the settings of the optimizer are the trainer's. To be judged, the twin's weights are
+    loaded into our model: the task's own `evaluate` judges both. Dropout draws other zeros.
+    """
+    if trainer.accumulate != 1:
+        raise ValueError(f"a twin takes one batch a step, got accumulate={trainer.accumulate}")
+    task, model = trainer.task, trainer.task.model
+    other = twin(model)
+    optimizer = same_optimizer(trainer.optimizer, dict(model.named_parameters()), dict(other.named_parameters()))
+    batches, seconds, best = task.batches(), 0.0, Trained(0.0, 0, {}, {})
+    best_weights: dict[str, Any] = {}
+    for step in range(1, trainer.steps + 1):
+        start = time.perf_counter()
+        if trainer.schedule is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = trainer.schedule(step - 1)
+        optimizer.zero_grad()
+        other.loss(next(batches), task).backward()
+        if trainer.clip is not None:
+            torch.nn.utils.clip_grad_norm_(other.parameters(), trainer.clip)
+        optimizer.step()
+        seconds += time.perf_counter() - start
+        if step % trainer.evaluate_every == 0 or step == trainer.steps:
+            model.load_state_dict(weights(other))
+            metrics = task.evaluate()
+            by = trainer.best_by
+            if is_better(by, metrics[by], than=best.best.get(by, math.nan)):
+                best, best_weights = best._replace(best_step=step, best=metrics), weights(other)
+            best = best._replace(last=metrics)
+    model.load_state_dict(best_weights)
+    return best._replace(seconds=seconds)
+
+
+def same_optimizer(ours: Any, parameters: dict[str, ts.Tensor], theirs: dict[str, Any]) -> Any:
+    """PyTorch's Adam or AdamW, fused, with our groups and their options."""
+    kinds = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
+    name = type(ours).__name__
+    if name not in kinds:
+        raise TypeError(f"expected one of {', '.join(kinds)}, got {name}")
+    names = {id(p): path for path, p in parameters.items()}
+    groups = [
+        {
+            "params": [theirs[names[id(p)]] for p in group["params"]],
+            "lr": group["lr"],
+            "betas": (group["beta1"], group["beta2"]),
+            "eps": group["eps"],
+            "weight_decay": group["weight_decay"],
+        }
+        for group in ours.param_groups
+    ]
+    return kinds[name](groups, fused=True)
