@@ -27,8 +27,8 @@ class Trained(NamedTuple):
 def train(trainer: Trainer) -> Trained:
     """Train the twin of a trainer's model as the trainer would, which itself does nothing.
 
-    Batches, schedule, clipping and the settings of the optimizer are the trainer's. To be judged, the twin's weights are
-    loaded into our model: the task's own `evaluate` judges both. Dropout draws other zeros.
+    Batches, schedule, clipping and the settings of the optimizer are the trainer's. To be judged, the twin's weights
+    are loaded into our model: the task's own `evaluate` judges both. Dropout draws other zeros.
     """
     if trainer.accumulate != 1:
         raise ValueError(f"a twin takes one batch a step, got accumulate={trainer.accumulate}")
