@@ -1,4 +1,4 @@
-"""The ladder: one split, every model judged on all characters and ends of the same words, and what it says of itself."""
+"""The ladder: one split, every model judged on all characters and ends of the same words; what it says of itself."""
 
 import json
 import math
