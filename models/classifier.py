@@ -60,7 +60,8 @@ class Classifier(ts.nn.Module):
         P(class) = softmax(W_hy c + b_y)
 
     Shapes: tokens (B, T), integers -> logits (B, K); s (2H,), W_hy (K, 2H), or H with one direction; b_y (K,).
-    s begins at 0: attention begins as the mean.
+    s begins at 0: attention begins as the mean. Embeddings begin small, with deviation 0.1: a rare word whose vector is
+    large by chance drowns out what was learned of the others.
 
     Calling it:
         lengths: (B,) integers from 1 to T, for padded batches: padding is never seen.
@@ -76,6 +77,7 @@ class Classifier(ts.nn.Module):
     def __init__(self, config: ClassifierConfig) -> None:
         self.config = config
         self.embedding = ts.nn.Embedding(config.vocab_size, config.embedding_size)
+        ts.nn.init.normal(self.embedding.weight, 0.1)
         self.dropout = ts.nn.Dropout(config.dropout)
         self.encoder = recurrent(
             config.cell,

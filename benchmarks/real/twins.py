@@ -181,6 +181,77 @@ class Classifier(nn.Module):
                 return (alpha[:, None] @ h)[:, 0]
 
 
+class Spelling(nn.Module):
+    """What is known of words by their characters: the last states in both directions."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        size = config.character_size
+        self.embedding = nn.Embedding(config.num_characters, size)
+        self.encoder = recurrent(config.cell, size, size, bidirectional=True)
+
+    def forward(self, characters: Any) -> Any:
+        _, state = over_lengths(self.encoder, self.embedding(on_torch(characters)), (characters != 0).sum(-1))
+        g = state[0] if isinstance(state, tuple) else state
+        return torch.cat([g[0], g[1]], -1)
+
+
+class CRF(nn.Module):
+    def __init__(self, K: int) -> None:
+        super().__init__()
+        self.transitions = nn.Parameter(torch.empty(K, K))
+        self.start_transitions, self.end_transitions = nn.Parameter(torch.empty(K)), nn.Parameter(torch.empty(K))
+
+    def loss(self, e: Any, tags: Any, inside: Any) -> Any:
+        """-log P(tags) of all sentences by the number of their tokens: the recursion over time, a step at once."""
+        A, tags, rows = self.transitions, tags.clamp(min=0), torch.arange(len(e))
+        score = self.start_transitions[tags[:, 0]] + e[rows, 0, tags[:, 0]]
+        alpha = self.start_transitions + e[:, 0]
+        for t in range(1, e.shape[1]):
+            runs = inside[:, t]
+            score = score + runs * (A[tags[:, t - 1], tags[:, t]] + e[rows, t, tags[:, t]])
+            alpha = torch.where(runs[:, None], e[:, t] + torch.logsumexp(alpha[:, :, None] + A, 1), alpha)
+        last = tags.gather(1, inside.sum(1, keepdim=True) - 1)[:, 0]
+        log_Z = torch.logsumexp(alpha + self.end_transitions, -1)
+        return (log_Z - score - self.end_transitions[last]).sum() / inside.sum()
+
+
+class Tagger(nn.Module):
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.embedding_size)
+        self.spelling = Spelling(config) if config.num_characters else None
+        self.dropout = nn.Dropout(config.dropout)
+        self.encoder = recurrent(
+            config.cell,
+            config.embedding_size + (2 * config.character_size if config.num_characters else 0),
+            config.hidden_size,
+            config.num_layers,
+            bidirectional=config.bidirectional,
+            dropout=config.dropout,
+        )
+        self.output = nn.Linear(config.hidden_size * (2 if config.bidirectional else 1), config.num_tags)
+        self.crf = CRF(config.num_tags) if config.crf else None
+
+    def embed(self, tokens: Any) -> Any:
+        ids = on_torch(tokens if self.spelling is None else tokens.ids)
+        if self.training and self.config.word_dropout:
+            ids = ids.masked_fill(torch.rand(ids.shape) < self.config.word_dropout, self.config.unknown)
+        e = self.embedding(ids)
+        if self.spelling is None:
+            return e
+        return torch.cat([e, self.spelling(tokens.characters)[on_torch(tokens.spelling)]], -1)
+
+    def loss(self, batch: Any, _: Any) -> Any:
+        tokens, tags, lengths = batch
+        h, _ = over_lengths(self.encoder, self.dropout(self.embed(tokens)), lengths)
+        scores = self.output(self.dropout(h))
+        if self.crf is not None:
+            return self.crf.loss(scores, on_torch(tags), within(lengths, scores.shape[1]))
+        return mean_loss(scores, tags, -1)
+
+
 class MLPScore(nn.Module):
     def __init__(self, H: int) -> None:
         super().__init__()
@@ -289,5 +360,6 @@ TWINS = {
     "EncoderDecoder": EncoderDecoder,
     "GPT": GPT,
     "LanguageModel": LanguageModel,
+    "Tagger": Tagger,
     "Transformer": Transformer,
 }

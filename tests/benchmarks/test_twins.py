@@ -38,6 +38,16 @@ def by_itself(model: Any, *batch: Any) -> ts.Tensor:
     return model.loss(*batch)
 
 
+def tagger(characters: int = 0, **options: Any) -> models.Tagger:
+    return models.Tagger(
+        models.TaggerConfig(
+            7, 3, embedding_size=3, hidden_size=2, num_characters=characters, character_size=2, **options
+        )
+    )
+
+
+TAGS = np.array([[0, 2, 1, 0], [1, 1, -1, -1]])
+SPELLED = ts.data.pad_words([[4, 1, 6, 2], [3, 5]], [[[4, 5], [6], [4, 4, 5], [5]], [[6, 6], [4]]])[0]
 TEXTS, SENTENCES = (TOKENS, TARGET[:, :4]), (TOKENS, CLASSES, LENGTHS)
 CASES = {
     "gpt": (gpt, next_symbols, TEXTS),
@@ -48,6 +58,9 @@ CASES = {
         f"classifier {pooling}": (lambda pooling=pooling: classifier(pooling), by_itself, SENTENCES)
         for pooling in models.classifier.POOLINGS
     },
+    "tagger": (tagger, by_itself, (TOKENS, TAGS, LENGTHS)),
+    "tagger with characters": (lambda: tagger(7), by_itself, (SPELLED, TAGS, LENGTHS)),
+    "tagger with a CRF": (lambda: tagger(7, crf=True), by_itself, (SPELLED, TAGS, LENGTHS)),
     "encoder-decoder": (
         lambda: models.EncoderDecoder(models.EncoderDecoderConfig(7, 5, embedding_size=3, hidden_size=4)),
         by_itself,
