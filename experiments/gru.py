@@ -55,7 +55,7 @@ def run(quick: bool = False, seed: int = 0) -> Outcome:
         )
         optimizer = ts.optim.Adam(model.parameters(), sizes.rate)
         history = ts.train.Trainer(task, optimizer, steps=sizes.steps, evaluate_every=sizes.evaluate_every).run()
-        step, loss = zip(*history.validation, strict=True)
+        step, loss = zip(*((step, metrics["loss"]) for step, metrics in history.validation), strict=True)
         numbers[name] = {
             "parameters": sum(p.size for p in layer.parameters()),
             "step": step,

@@ -20,6 +20,7 @@ from hypothesis.extra import numpy as arrays
 from tinygrad_seq.train import checkpoint as checkpoints
 from tinygrad_seq.train.checkpoint import (
     CheckpointError,
+    best_checkpoint,
     latest_checkpoint,
     load_checkpoint,
     prune_checkpoints,
@@ -218,11 +219,12 @@ def test_a_latest_that_is_gone_is_named(tmp_path):
 
 def test_prune_keeps_the_newest_the_best_and_the_latest(tmp_path):
     for step in (1, 2, 3, 4, 5):
-        save(tmp_path, step)
-    gone = prune_checkpoints(tmp_path, keep=2, best=2)
+        save(tmp_path, step, best=min(step, 2))
+    gone = prune_checkpoints(tmp_path, keep=2)
     assert [path.name for path in gone] == ["step-000001", "step-000003"]
     left = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
-    assert left == ["latest", "step-000002", "step-000004", "step-000005"]
+    assert left == ["best", "latest", "step-000002", "step-000004", "step-000005"]
+    assert best_checkpoint(tmp_path) == tmp_path / "checkpoints" / "step-000002"
     save(tmp_path, 3)  # the latest, though older by its number
     assert [path.name for path in prune_checkpoints(tmp_path, keep=1)] == ["step-000002", "step-000004"]
     assert_whole(load_checkpoint(tmp_path), 3)

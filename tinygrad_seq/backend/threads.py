@@ -23,7 +23,7 @@ def num_threads() -> int:
     """
     if _threads is not None:
         return _threads
-    blas = _openblas("get")
+    blas = _openblas("get_num_threads")
     return blas() if blas else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -61,21 +61,43 @@ def shares() -> bool:
     return _shares
 
 
+def get_state() -> list[Any]:
+    """[number of threads, whether work is shared among our own], for a checkpoint: both change the last bits."""
+    return [num_threads(), _shares]
+
+
+def set_state(state: Any) -> None:
+    """Go on from a state that `get_state` gave, or with a number of threads alone."""
+    global _shares
+    n, shared = state if isinstance(state, list) else (state, False)
+    _shares = bool(shared)
+    set_num_threads(n)
+
+
 def _set_products(n: int) -> None:
-    blas = _openblas("set")
+    blas = _openblas("set_num_threads")
     if blas:
         blas(n)
 
 
+def blas_core() -> str:
+    """The processor that NumPy's OpenBLAS computes for, such as Haswell: its products differ in the last bits."""
+    function = _openblas("get_corename")
+    if function is None:
+        return ""
+    function.restype = ctypes.c_char_p
+    return function().decode()
+
+
 @cache
 def _openblas(verb: str) -> Any:
-    """The function of NumPy's OpenBLAS that gets or sets its number of threads; None where there is none."""
+    """A function of NumPy's OpenBLAS, such as get_num_threads; None where there is none."""
     package = Path(np.__file__).parent
     for folder in (package.parent / "numpy.libs", package / ".dylibs"):
         for path in folder.glob("*openblas*"):
             library = ctypes.CDLL(str(path))
             for prefix, suffix in (("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", "")):
-                function = getattr(library, f"{prefix}openblas_{verb}_num_threads{suffix}", None)
+                function = getattr(library, f"{prefix}openblas_{verb}{suffix}", None)
                 if function is not None:
                     return function
     return None

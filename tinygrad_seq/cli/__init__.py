@@ -150,6 +150,7 @@ def train_char_lm(
     def run() -> None:
         from rich.console import Console
 
+        from ..train import Interrupted, begin
         from .char_lm import char_lm
         from .progress import progress
 
@@ -164,21 +165,21 @@ def train_char_lm(
             device=device,
             directory=out,
             checkpoint_every=checkpoint_every,
-            resume=resume,
         )
         try:
             out.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:
             raise ValueError(f"--out is a folder, but {out} is a file: choose another name") from error
-        console, trainer = Console(), job.trainer
-        if resume:
-            done = f"step {trainer.step}" if trainer.step else "step 0: no checkpoint there yet"
-            console.print(f"going on in {out} from {done}", soft_wrap=True)
-        with progress(console, steps) as trainer.report:
-            history = trainer.run()
-        console.print(
-            f"validation loss {history.validation[-1][1]:.4f} nats per character; checkpoints in {out}", soft_wrap=True
-        )
+        console, trainer = Console(highlight=False), job.trainer
+        console.print(begin(trainer, resume=resume), soft_wrap=True)
+        with progress(console, steps) as shown:
+            trainer.callbacks.append(shown)
+            try:
+                history = trainer.run()
+            except Interrupted as stop:
+                raise KeyboardInterrupt(f"{stop}; go on by the same command with --resume") from stop
+        loss = history.validation[-1][1]["loss"]
+        console.print(f"validation loss {loss:.4f} nats per character; checkpoints in {out}", soft_wrap=True)
 
     _say_errors(run)
 
@@ -187,6 +188,9 @@ def _say_errors(run: Callable[[], Any]) -> None:
     """Run a command; what a user can mend is shown as a line, without a traceback."""
     try:
         run()
+    except KeyboardInterrupt as stop:
+        typer.echo(str(stop) or "stopped", err=True)
+        raise typer.Exit(130) from stop
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

@@ -12,7 +12,7 @@ from ..backend import backend_for
 from ..data import CharVocabulary, pydoc_topics, read_text, split
 from ..models import LanguageModel, LanguageModelConfig
 from ..optim import schedules
-from ..train import CheckpointError, LanguageModelTask, Trainer, latest_checkpoint
+from ..train import LanguageModelTask, Trainer
 
 BATCH_SIZE, NUM_STEPS, WARMUP = 32, 64, 50
 
@@ -40,16 +40,14 @@ def char_lm(
     device: str = "cpu",
     directory: Path | None = None,
     checkpoint_every: int | None = None,
-    resume: bool = False,
 ) -> CharLM:
-    """Prepare the training of a character language model, from the beginning or from its latest checkpoint.
+    """Prepare the training of a character language model.
 
     Args:
         data: a UTF-8 text file; the Python manual (`pydoc_data.topics`) where it is None.
-        directory: the run's folder; one that holds checkpoints is refused unless it is resumed.
+        directory: the run's folder.
     Raises:
-        ValueError: for a text that is empty, too short or not UTF-8, or a folder that is in use.
-        CheckpointError: for a damaged checkpoint, or one of another model.
+        ValueError: for a text that is empty, too short or not UTF-8.
     """
     text = pydoc_topics() if data is None else read_text(data)
     vocabulary = CharVocabulary.from_text(text)
@@ -69,21 +67,6 @@ def char_lm(
         evaluate_every=100,
         directory=directory,
         checkpoint_every=checkpoint_every,
-        extra={"vocabulary": vocabulary.to_json(), "config": asdict(config)},
+        extra={"vocabulary": vocabulary.to_json(), "config": asdict(config), "training": {"lr": lr, "seed": seed}},
     )
-    before = None if directory is None else latest_checkpoint(directory)
-    if before is not None and not resume:
-        raise ValueError(f"{directory} holds a run already: go on with it by --resume, or choose another folder")
-    if before is not None:
-        _resume(trainer, before)
     return CharLM(vocabulary, training, held_out, model, task, trainer)
-
-
-def _resume(trainer: Trainer, path: Path) -> None:
-    from ..train import load_checkpoint
-
-    found = load_checkpoint(path).state
-    for name, own in trainer.extra.items():
-        if found.get(name) != own:
-            raise CheckpointError(f"{path} is of another run: its {name} differs; give the text and sizes of that run")
-    trainer.resume(path)

@@ -55,9 +55,10 @@ def run(out: Path, *, steps: int, hidden: int, seed: int, device: str) -> None:
     before = sample(job)
     console.print(f"   untrained, it writes: {before[:50]!r} …", markup=False)
     console.print(f"[bold]4. Training[/]: {steps} steps of truncated backpropagation through time")
-    with progress(console, steps) as job.trainer.report:
+    with progress(console, steps) as shown:
+        job.trainer.callbacks.append(shown)
         history = job.trainer.run()
-    loss, zeroed = history.validation[-1][1], job.task.evaluate(memory=False)
+    loss, zeroed = history.validation[-1][1]["loss"], job.task.evaluate(memory=False)["loss"]
     after = sample(job)
 
     rows = [*baselines.items(), ("LSTM", loss), ("LSTM, state zeroed", zeroed)]
@@ -100,7 +101,8 @@ def draw(
     after: str,
 ) -> None:
     """Write the loss curve, the two graphs and the page that shows them all."""
-    viz.loss_curve(history.loss, history.validation, baselines, out / "loss_curve.png")
+    validation = [(step, metrics["loss"]) for step, metrics in history.validation]
+    viz.loss_curve(history.loss, validation, baselines, out / "loss_curve.png")
     model, (tokens, targets) = job.model, next(job.task.batches())
     loss = job.task.loss((tokens, targets))
     step = ts.graph(loss, title="One training step")

@@ -26,14 +26,7 @@ def clip_grad_norm(params: Tensor | Iterable[Tensor], max_norm: float) -> Tensor
     if max_norm <= 0:
         raise ValueError(f"clip_grad_norm: max_norm is above 0, got {max_norm}")
     having = _with_grad("clip_grad_norm", params)
-    xp = backend_of(having[0].data).xp
-    total: Any = 0
-    for p in having:
-        g = p.grad.data.reshape(-1)  # type: ignore[union-attr]
-        if g.dtype == np.float16:  # whose squares overflow from 256 on
-            g = g.astype(np.float32)
-        total = total + g @ g
-    norm = xp.sqrt(total)
+    xp, norm = backend_of(having[0].data).xp, _norm(having)
     scale = xp.minimum(max_norm / (norm + 1e-6), 1)
     for p in having:
         g = p.grad.data  # type: ignore[union-attr]
@@ -48,6 +41,28 @@ def clip_grad_value(params: Tensor | Iterable[Tensor], max_value: float) -> None
     for p in _with_grad("clip_grad_value", params):
         g = p.grad.data  # type: ignore[union-attr]
         p.grad = Tensor(backend_of(g).xp.clip(g, -max_value, max_value))
+
+
+def grad_norm(params: Tensor | Iterable[Tensor]) -> Tensor:
+    """The common norm of all gradients, the square root of the sum of all squares, a tensor of shape ().
+
+    >>> import tinygrad_seq as ts
+    >>> w = ts.tensor([3.0, 4.0], requires_grad=True)
+    >>> (w * w / 2).sum().backward()
+    >>> ts.optim.grad_norm([w]).item()
+    5.0
+    """
+    return Tensor(_norm(_with_grad("grad_norm", params)))
+
+
+def _norm(having: list[Tensor]) -> Any:
+    total: Any = 0
+    for p in having:
+        g = p.grad.data.reshape(-1)  # type: ignore[union-attr]
+        if g.dtype == np.float16:  # whose squares overflow from 256 on
+            g = g.astype(np.float32)
+        total = total + g @ g
+    return backend_of(having[0].data).xp.sqrt(total)
 
 
 def _with_grad(what: str, params: Tensor | Iterable[Tensor]) -> list[Tensor]:

@@ -1,9 +1,11 @@
 """The loop around a model: tasks, the Trainer, checkpoints, and metrics of what it learned."""
 
 from .bptt import detach, truncated_bptt
+from .callback import Callback, History, Progress
 from .checkpoint import (
     Checkpoint,
     CheckpointError,
+    best_checkpoint,
     latest_checkpoint,
     load_checkpoint,
     prune_checkpoints,
@@ -11,7 +13,9 @@ from .checkpoint import (
 )
 from .explain import explain_grad
 from .gradient_flow import gradient_at_start, largest_singular_values, state_jacobians
+from .interrupt import Interrupted
 from .language_model import LanguageModelTask
+from .log import RunLog, read_log
 from .metrics import (
     Accuracy,
     Bleu,
@@ -27,20 +31,28 @@ from .metrics import (
     token_accuracy,
     tokenize_13a,
 )
-from .trainer import History, Progress, Task, Trainer
+from .resume import begin
+from .task import Task
+from .trainer import NotFinite, Trainer
 
 __all__ = [
     "Accuracy",
     "Bleu",
+    "Callback",
     "Checkpoint",
     "CheckpointError",
     "History",
+    "Interrupted",
     "LanguageModelTask",
+    "NotFinite",
     "Progress",
+    "RunLog",
     "Span",
     "SpanScores",
     "Task",
     "Trainer",
+    "begin",
+    "best_checkpoint",
     "bits_per_character",
     "bleu",
     "confusion_matrix",
@@ -52,6 +64,7 @@ __all__ = [
     "load_checkpoint",
     "perplexity",
     "prune_checkpoints",
+    "read_log",
     "save_checkpoint",
     "sequence_accuracy",
     "span_scores",

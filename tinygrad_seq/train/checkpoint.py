@@ -1,13 +1,17 @@
 """Checkpoints that are whole or absent: whenever the power goes, the last complete one is still there.
 
     DIR/checkpoints/step-000300/model.safetensors        the parameters
-                                optimizer.safetensors    the optimizer's arrays
-                                state.json               everything else, and the digests of the two files
+                                optimizer.safetensors    all other arrays
+                                state.json               everything else, and the digests of all three
     DIR/checkpoints/latest                               the name of the newest folder
+    DIR/checkpoints/best                                 the name of the best one, where one was called so
 
 A checkpoint is written into `step-000300.tmp`, each file is flushed to the disk, the folder is renamed, and only then
-is `latest` replaced: both are single steps of the file system. A checkpoint of the same step that was there before
-stands aside as `step-000300.old` meanwhile. The next save clears away what a crash left. Nothing is ever unpickled.
+are `best` and `latest` replaced: each is a single step of the file system. A checkpoint of the same step that was there
+before stands aside as `step-000300.old` meanwhile. The next save clears away what a crash left. Nothing is ever
+unpickled.
+
+What a newer version adds to the files without a higher format is left alone; a higher format is refused.
 """
 
 from __future__ import annotations
@@ -52,6 +56,7 @@ def save_checkpoint(
     model: Mapping[str, np.ndarray],
     optimizer: Mapping[str, np.ndarray],
     state: Mapping[str, Any],
+    best: int | None = None,
 ) -> Path:
     """Write a checkpoint and make it the latest; the one before it stays readable until this one is whole.
 
@@ -62,6 +67,7 @@ def save_checkpoint(
         optimizer: name → array.
         state: whatever else is needed to go on, as JSON holds it: dicts with text keys, lists (tuples become lists),
             text, numbers, booleans, None. NumPy numbers become Python's; NaN and the infinities come back as they were.
+        best: the step of the best checkpoint until now, this one or one before; None where nobody judges.
 
     Returns:
         The folder of the checkpoint.
@@ -85,19 +91,21 @@ def save_checkpoint(
         "model.safetensors": safetensors.numpy.save(_arrays("model", model)),
         "optimizer.safetensors": safetensors.numpy.save(_arrays("optimizer", optimizer)),
     }
+    plain = _plain("state", state)
     about = {
         "format": FORMAT,
         "version": _version(),
         "step": int(step),
-        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
-        "state": _plain("state", state),
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        | {"state": _state_digest(int(step), plain)},
+        "state": plain,
     }
     files["state.json"] = json.dumps(about, indent=1).encode()
 
     root = Path(directory) / "checkpoints"
     root.mkdir(parents=True, exist_ok=True)
     _clear_leftovers(root)
-    folder = root / f"step-{step:06d}"
+    folder = root / _step_name(step)
     writing = folder.with_suffix(".tmp")
     writing.mkdir()
     for name, data in files.items():
@@ -108,9 +116,11 @@ def save_checkpoint(
         os.replace(folder, leaving)
     os.replace(writing, folder)
     _flush_folder(root)
-    _write(root / "latest.tmp", f"{folder.name}\n".encode())
-    os.replace(root / "latest.tmp", root / "latest")
-    _flush_folder(root)
+    if best is not None and (root / _step_name(best)).is_dir():
+        _name(root / "best", _step_name(best))
+    else:
+        (root / "best").unlink(missing_ok=True)
+    _name(root / "latest", folder.name)
     shutil.rmtree(leaving, ignore_errors=True)
     return folder
 
@@ -124,23 +134,12 @@ def latest_checkpoint(directory: str | os.PathLike[str]) -> Path | None:
     Raises:
         CheckpointError: `latest` names no checkpoint, or one that is gone.
     """
-    root = Path(directory)
-    if not (root / "latest").is_file():
-        root = root / "checkpoints"
-    latest = root / "latest"
-    if not latest.is_file():
-        return None
-    name = latest.read_text(encoding="utf-8", errors="replace").strip()
-    if not _STEP_NAME.fullmatch(name):
-        raise CheckpointError(
-            f"expected {latest} to hold a name like step-000300, got {name!r:.80}; "
-            "load one of the step folders beside it"
-        )
-    # While a checkpoint is replaced by one of the same step there is a moment in which the old one stands aside.
-    for folder in (root / name, root / f"{name}.old"):
-        if folder.is_dir():
-            return folder
-    raise CheckpointError(f"{latest} names {name}, but there is no such folder; load one of the step folders beside it")
+    return _named(directory, "latest")
+
+
+def best_checkpoint(directory: str | os.PathLike[str]) -> Path | None:
+    """The folder of the best checkpoint of a run, or None when none was called so; the rest as `latest_checkpoint`."""
+    return _named(directory, "best")
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -166,8 +165,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     return Checkpoint(about["step"], model, optimizer, about["state"], folder)
 
 
-def prune_checkpoints(directory: str | os.PathLike[str], *, keep: int = 2, best: int | None = None) -> list[Path]:
-    """Remove all but the newest `keep` checkpoints of a run, the latest, and that of step `best`; return what went.
+def prune_checkpoints(directory: str | os.PathLike[str], *, keep: int = 2) -> list[Path]:
+    """Remove all but the newest `keep` checkpoints of a run, the latest and the best; return what went.
 
     Raises:
         ValueError: `keep` is below 1.
@@ -175,19 +174,56 @@ def prune_checkpoints(directory: str | os.PathLike[str], *, keep: int = 2, best:
     """
     if keep < 1:
         raise ValueError(f"expected to keep at least 1 checkpoint, got keep={keep}")
-    latest = latest_checkpoint(directory)
+    latest, best = latest_checkpoint(directory), best_checkpoint(directory)
     if latest is None:
         return []
-    _clear_leftovers(latest.parent)
-    latest = latest.with_suffix("")  # if it stood aside, it was put back
-    steps = {int(path.name.removeprefix("step-")): path for path in latest.parent.iterdir() if _is_step(path)}
-    kept = {*sorted(steps)[-keep:], best}
-    gone = [path for step, path in sorted(steps.items()) if step not in kept and path != latest]
+    root = latest.parent
+    _clear_leftovers(root)  # what stood aside is put back, under its own name
+    named = {path.with_suffix("") for path in (latest, best) if path is not None}
+    steps = {int(path.name.removeprefix("step-")): path for path in root.iterdir() if _is_step(path)}
+    kept = {steps[step] for step in sorted(steps)[-keep:]} | named
+    gone = [path for _, path in sorted(steps.items()) if path not in kept]
     for path in gone:
         leaving = path.with_suffix(".tmp")
         os.replace(path, leaving)  # first its name: half a folder must never look like a checkpoint
         shutil.rmtree(leaving)
     return gone
+
+
+def _named(directory: str | os.PathLike[str], which: str) -> Path | None:
+    """The folder that the file `latest` or `best` names."""
+    root = Path(directory)
+    if not (root / which).is_file():
+        root = root / "checkpoints"
+    file = root / which
+    if not file.is_file():
+        return None
+    name = file.read_text(encoding="utf-8", errors="replace").strip()
+    if not _STEP_NAME.fullmatch(name):
+        raise CheckpointError(
+            f"expected {file} to hold a name like step-000300, got {name!r:.80}; load one of the step folders beside it"
+        )
+    # While a checkpoint is replaced by one of the same step there is a moment in which the old one stands aside.
+    for folder in (root / name, root / f"{name}.old"):
+        if folder.is_dir():
+            return folder
+    raise CheckpointError(f"{file} names {name}, but there is no such folder; load one of the step folders beside it")
+
+
+def _name(file: Path, name: str) -> None:
+    """Make `latest` or `best` name a folder, in a single step."""
+    writing = file.with_suffix(".tmp")
+    _write(writing, f"{name}\n".encode())
+    os.replace(writing, file)
+    _flush_folder(file.parent)
+
+
+def _step_name(step: int) -> str:
+    return f"step-{step:06d}"
+
+
+def _state_digest(step: int, state: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([step, state], sort_keys=True).encode()).hexdigest()
 
 
 def _arrays(part: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -227,8 +263,9 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _read_about(file: Path) -> dict[str, Any]:
+    data = _read(file)
     try:
-        about: Any = json.loads(_read(file))
+        about: Any = json.loads(data)
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or nested without end
         raise CheckpointError(f"expected JSON in {file}, but {error}; {_ELSEWHERE}") from error
     version = about.get("format") if isinstance(about, dict) else None
@@ -238,7 +275,9 @@ def _read_about(file: Path) -> dict[str, Any]:
             f"this is tinygrad_seq {_version()}, which reads format {FORMAT}: install a newer version"
         )
     match about:
-        case {"format": 1, "step": int(), "sha256": dict(), "state": dict()}:
+        case {"format": 1, "step": int(step), "sha256": dict(digests), "state": dict(state)}:
+            if digests.get("state", own := _state_digest(step, state)) != own:  # version 0.1.0 had none
+                raise CheckpointError(f"{file} is not as it was saved: the SHA-256 of its state differs; {_ELSEWHERE}")
             return about
     raise CheckpointError(f"expected the state of a checkpoint in {file}, got {about!r:.80}; {_ELSEWHERE}")
 

@@ -11,6 +11,7 @@ from ..core import Tensor, no_grad, tensor
 from ..data import LanguageModelStream
 from ..nn import Module
 from .bptt import detach
+from .metrics import perplexity
 
 _ALONE = "state"  # the name of a carried state that is one tensor
 
@@ -69,8 +70,8 @@ class LanguageModelTask:
         """B · T, the predictions of a batch."""
         return batch[0].size
 
-    def evaluate(self, *, memory: bool = True) -> float:
-        """The mean loss on the held-out text, in nats per symbol, the state carried through it.
+    def evaluate(self, *, memory: bool = True) -> dict[str, float]:
+        """The mean loss on the held-out text, in nats per symbol, and perplexity; the state is carried through it.
 
         Args:
             memory: False zeroes the state before every symbol: what the model knows from the last symbol alone.
@@ -86,9 +87,10 @@ class LanguageModelTask:
                         x, y, state = x.reshape(-1, 1), y.reshape(-1, 1), None
                     logits, state = self.model(self._on_device(x), state)
                     losses.append(ops.cross_entropy(logits, self._on_device(y)))
-                return ops.mean(ops.stack(losses)).item()
+                loss = ops.mean(ops.stack(losses)).item()
         finally:
             self.model.train(was_training)
+        return {"loss": loss, "perplexity": perplexity(loss)}
 
     def state_dict(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """(arrays, plain values): the carried state, and the place in the text."""

@@ -4,7 +4,7 @@ numba is looked for when the first of them could run. TINYGRAD_SEQ_FAST=0 keeps 
 numba is not installed, where it fails (with one warning), and for what no compiled kernel takes.
 """
 
-import importlib
+import importlib.util
 import os
 import warnings
 from typing import Any, NamedTuple
@@ -47,6 +47,13 @@ def compiled(name: str) -> Any:
     if name not in _found:
         _found[name] = _import(name) if os.environ.get("TINYGRAD_SEQ_FAST") != "0" else None
     return _found[name]
+
+
+def in_use() -> str:
+    """ "fast" where compiled kernels run for what they take, "numpy" where none does."""
+    if os.environ.get("TINYGRAD_SEQ_FAST") == "0" or (FILES.keys() <= _found.keys() and not any(_found.values())):
+        return "numpy"
+    return "fast" if importlib.util.find_spec("numba") else "numpy"
 
 
 def _import(name: str) -> Any:

@@ -1,0 +1,87 @@
+"""What a Trainer tells how training goes, and to whom."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+
+class History(NamedTuple):
+    """What was seen step by step, in nats."""
+
+    loss: list[tuple[int, float]]
+    gradient_norm: list[tuple[int, float]]  # before clipping
+    validation: list[tuple[int, dict[str, float]]]  # the metrics of each evaluation
+
+
+class Progress(NamedTuple):
+    """How training stands, as it is reported after steps."""
+
+    step: int  # done
+    steps: int  # to do in all
+    loss: float  # of the last step
+    lr: float  # of the last step, in the first group of parameters
+    gradient_norm: float  # of the last step, before clipping
+    clipped: float  # the share of the steps since the last report whose gradient was clipped
+    validation: dict[str, float] | None  # of the last evaluation
+    per_second: float  # predictions, over the time that the steps since the last report took
+    seconds: float  # of the whole run, with evaluations and checkpoints
+    seconds_left: float
+
+
+class Callback:
+    """Whom a Trainer tells how it goes: override what you want to hear of, and leave the rest.
+
+    >>> class Losses(Callback):
+    ...     def on_report(self, trainer, progress):
+    ...         print(f"step {progress.step}: {progress.loss:.2f}")
+    """
+
+    def on_step(self, trainer: Trainer) -> None:
+        """After each step; `trainer.step` of them are done. A value read from a GPU here makes the host wait."""
+
+    def on_report(self, trainer: Trainer, progress: Progress) -> None:
+        """Every `report_every` steps, and after the last."""
+
+    def on_evaluate(self, trainer: Trainer, metrics: dict[str, float]) -> None:
+        """After each evaluation; `trainer.best` is the best so far, this one or an earlier one."""
+
+    def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
+        """After a checkpoint was written into the folder `path`."""
+
+    def on_end(self, trainer: Trainer) -> None:
+        """When all steps are done or patience is over; not after an error or Ctrl-C."""
+
+
+class Clock:
+    """The time of a run: all of it, and that of the steps alone since the last report."""
+
+    def __init__(self, before: float) -> None:
+        self._began = time.perf_counter() - before
+        self.restart()
+
+    def restart(self) -> None:
+        """Count steps and predictions anew."""
+        self._resumed, self._taken, self._steps, self._predictions = time.perf_counter(), 0.0, 0, 0
+
+    def stop(self, predictions: int) -> None:
+        """A step is done; what follows is none."""
+        self._taken += time.perf_counter() - self._resumed
+        self._steps += 1
+        self._predictions += predictions
+
+    def go_on(self) -> None:
+        self._resumed = time.perf_counter()
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self._began
+
+    def per_second(self) -> float:
+        return self._predictions / self._taken
+
+    def seconds_per_step(self) -> float:
+        return self._taken / self._steps
