@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 import tinygrad_seq as ts
+from tinygrad_seq.nn import evaluating
 
-from .generation import evaluating
 from .recurrent import recurrent, within
 
 POOLINGS = ("last", "mean", "max", "attention")

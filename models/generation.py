@@ -1,16 +1,15 @@
 """Writing: how symbols are chosen, one after another, from a model that says how likely each next symbol is."""
 
 import operator
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn, TypedDict, Unpack
 
 import numpy as np
 
 import tinygrad_seq as ts
-from tinygrad_seq.core import scope
 from tinygrad_seq.core.random import numpy_generator
 from tinygrad_seq.data.padding import pad_batch
+from tinygrad_seq.nn import evaluating
 
 Symbols = Sequence[int] | np.ndarray  # one sequence
 Batch = Sequence[Symbols] | np.ndarray  # several, of any lengths
@@ -123,22 +122,6 @@ def refuse(model: ts.nn.Module) -> NoReturn:
         "the symbols after it, which do not exist yet while a text is written; use a model that reads from left to "
         "right, such as LanguageModel or GPT"
     )
-
-
-@contextmanager
-def evaluating(model: ts.nn.Module) -> Iterator[None]:
-    """Evaluation mode and no graph for the length of a `with` block; afterwards each part is in the mode it was in.
-
-    What happens in it is recorded under the paths of the model's parts, as when the model itself is called.
-    """
-    modes = [(module, module.training) for _, module in model.named_modules()]
-    model.eval()
-    try:
-        with ts.no_grad(), scope(model):
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def generate(

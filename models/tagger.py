@@ -5,8 +5,8 @@ from operator import attrgetter
 from typing import Any
 
 import tinygrad_seq as ts
+from tinygrad_seq.nn import evaluating
 
-from .generation import evaluating
 from .recurrent import recurrent, within
 
 NO_TAG = -1  # beyond the end of a sequence

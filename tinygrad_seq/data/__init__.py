@@ -9,10 +9,12 @@ from .batches import (
     ClassificationBatch,
     PairBatch,
     TaggingBatch,
+    TextBatch,
     classification_batches,
     length_mask,
     pair_batches,
     tagging_batches,
+    text_batches,
 )
 from .dates import dates
 from .download import DATA_SETS, DataSet, download
@@ -45,6 +47,7 @@ __all__ = [
     "SubwordBatch",
     "SubwordTokenizer",
     "TaggingBatch",
+    "TextBatch",
     "TextVocabulary",
     "Vocabulary",
     "WordVocabulary",
@@ -73,6 +76,7 @@ __all__ = [
     "save_vocabulary",
     "split",
     "tagging_batches",
+    "text_batches",
     "text_pieces",
     "vocabulary_from_json",
 ]

@@ -56,6 +56,18 @@ class PairBatch(NamedTuple):
         return length_mask(self.source_lengths)
 
 
+class TextBatch(NamedTuple):
+    """Texts side by side, without anything to predict."""
+
+    tokens: np.ndarray  # (B, T) int64, 0 beyond the end
+    lengths: np.ndarray  # (B,) int64
+
+    @property
+    def mask(self) -> np.ndarray:
+        """(B, T), True where there is a token."""
+        return length_mask(self.lengths)
+
+
 def length_mask(lengths: np.ndarray) -> np.ndarray:
     """Where a padded batch has symbols: (B, T) bool, T the longest of the lengths (B,).
 
@@ -74,7 +86,7 @@ class BucketedBatches(Generic[B]):
     Each pass has an order of its own, which depends on the seed and on the pass alone. Without a seed every pass goes
     through the examples as they stand, which is what predictions for a file want.
 
-    `tagging_batches`, `classification_batches` and `pair_batches` make it.
+    `tagging_batches`, `classification_batches`, `pair_batches` and `text_batches` make it.
 
     Args:
         lengths: what to sort by, (N,); or (N, K): by the first column, then by the next.
@@ -153,6 +165,26 @@ class BucketedBatches(Generic[B]):
 
     def _shape(self) -> dict[str, int | None]:
         return {"examples": len(self._lengths), "batch_size": self.batch_size, "seed": self.seed}
+
+
+def text_batches(tokens: Sequence[Any], batch_size: int, *, seed: int | None) -> BucketedBatches[TextBatch]:
+    """Batches of texts alone: what a masked language model hides tokens of.
+
+    Args:
+        tokens: N texts of ids, (T_n,) each, T_n at least 1.
+        batch_size, seed: as in `BucketedBatches`.
+    Raises:
+        ValueError: a text is empty. TypeError: ids are not integers.
+
+    >>> for tokens, lengths in text_batches([[7, 8, 9], [5], [4]], 2, seed=None):
+    ...     print(tokens.tolist(), lengths.tolist())
+    [[7, 8, 9], [5, 0, 0]] [3, 1]
+    [[4]] [1]
+    """
+    rows = _rows("tokens", tokens)
+    return BucketedBatches(
+        _lengths(rows), batch_size, lambda places: TextBatch(*pad_batch([rows[n] for n in places])), seed=seed
+    )
 
 
 def tagging_batches(

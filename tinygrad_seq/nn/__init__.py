@@ -4,7 +4,7 @@ from ..core import Parameter
 from . import init
 from .attention import Attention, BilinearScore, DotScore, KVCache, MLPScore, MultiheadAttention, ScaledDotScore
 from .layers import Dropout, Embedding, LayerNorm, Linear, Sequential
-from .module import Module
+from .module import Module, evaluating
 from .positional import LearnedPositions, SinusoidalPositions
 from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from .recurrent_variants import LayerNormLSTM, PeepholeLSTM, ResidualRNN
@@ -47,5 +47,6 @@ __all__ = [
     "RNNCell",
     "ResidualRNN",
     "Sequential",
+    "evaluating",
     "init",
 ]

@@ -1,12 +1,13 @@
 """Module: parameters with names, found by walking the attributes. Nothing is registered."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from ..backend import backend_for, backend_of, is_device
-from ..core import Leaf, Parameter, Tensor
+from ..core import Leaf, Parameter, Tensor, no_grad, scope
 from ..core.state import Scope, state
 from ..core.tensor import mark_written
 
@@ -161,6 +162,30 @@ class Module:
             else:
                 lines.append(f"  {key}: {part.shape}")
         return lines
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Evaluation mode and no graph for the length of a `with` block; afterwards each part is in the mode it was in.
+
+    What happens in it is recorded under the paths of the model's parts, as when the model itself is called.
+
+    >>> import tinygrad_seq as ts
+    >>> model = ts.nn.Dropout(0.5)
+    >>> with ts.nn.evaluating(model):
+    ...     print(model.training, model(ts.tensor([1.0, 2.0])))
+    False tensor([1., 2.])
+    >>> model.training
+    True
+    """
+    modes = [(module, module.training) for _, module in model.named_modules()]
+    model.eval()
+    try:
+        with no_grad(), scope(model):
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _children(module: Module) -> Iterator[tuple[str, Any]]:

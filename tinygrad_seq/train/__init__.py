@@ -1,5 +1,6 @@
 """The loop around a model: tasks, the Trainer, checkpoints, and metrics of what it learned."""
 
+from .blocks import BlockTask
 from .bptt import detach, truncated_bptt
 from .callback import Callback, History, Progress
 from .checkpoint import (
@@ -11,11 +12,13 @@ from .checkpoint import (
     prune_checkpoints,
     save_checkpoint,
 )
+from .classification import ClassificationTask
 from .explain import explain_grad
 from .gradient_flow import gradient_at_start, largest_singular_values, state_jacobians
 from .interrupt import Interrupted
 from .language_model import LanguageModelTask
 from .log import RunLog, read_log
+from .masked import MaskedBatch, MaskedLanguageModelTask
 from .metrics import (
     Accuracy,
     Bleu,
@@ -32,27 +35,35 @@ from .metrics import (
     tokenize_13a,
 )
 from .resume import begin
+from .tagging import TaggingTask
 from .task import Task
 from .trainer import NotFinite, Trainer
+from .translation import TranslationTask
 
 __all__ = [
     "Accuracy",
     "Bleu",
     "Callback",
+    "BlockTask",
     "Checkpoint",
     "CheckpointError",
+    "ClassificationTask",
     "History",
     "Interrupted",
     "LanguageModelTask",
     "NotFinite",
+    "MaskedBatch",
+    "MaskedLanguageModelTask",
     "Progress",
     "RunLog",
     "Span",
     "SpanScores",
+    "TaggingTask",
     "Task",
     "Trainer",
     "begin",
     "best_checkpoint",
+    "TranslationTask",
     "bits_per_character",
     "bleu",
     "confusion_matrix",
