@@ -29,10 +29,8 @@ def main() -> None:
     """The entry point."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            # Whoever reads along sees each line at once.
-            stream.reconfigure(
-                errors="replace", line_buffering=True
-            )  # a console that cannot show σ shows "?", and goes on
+            # A console that cannot show σ shows "?", and goes on; whoever reads along sees each line at once.
+            stream.reconfigure(errors="replace", line_buffering=True)
     app()
 
 
@@ -143,9 +141,7 @@ def graph(
 @app.command("eval")
 def evaluate(
     run: Run,
-    data: Annotated[
-        Path | None, typer.Option(help="A file of the run's kind; its held-out examples if not given.")
-    ] = None,
+    data: Annotated[Path | None, typer.Option(help="A file like the run's; what it held out if not given.")] = None,
     checkpoint: Checkpoint = "best",
     device: RunDevice = None,
     json: Json = False,
@@ -170,22 +166,17 @@ def generate(
     length: Annotated[int, typer.Option(min=1, help="Characters, words or subwords to write.")] = 200,
     temperature: Annotated[
         float | None,
-        typer.Option(
-            min=0, help="Below 1 the likely becomes more likely; 0 takes the likeliest.", rich_help_panel=CHOICE
-        ),
+        typer.Option(min=0, rich_help_panel=CHOICE, help="Below 1 the likely becomes more likely; 0: the likeliest."),
     ] = None,
     top_k: Annotated[
-        int | None, typer.Option(min=1, help="Draw from the k likeliest alone.", rich_help_panel=CHOICE)
+        int | None, typer.Option(min=1, rich_help_panel=CHOICE, help="Draw from the k likeliest alone.")
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(
-            min=0, max=1, help="Draw from the likeliest that have this probability together.", rich_help_panel=CHOICE
-        ),
+        typer.Option(min=0, max=1, rich_help_panel=CHOICE, help="Draw from the likeliest that have it together."),
     ] = None,
     beam: Annotated[
-        int,
-        typer.Option(min=1, help="Beams of a search for the likeliest text; nothing is drawn.", rich_help_panel=CHOICE),
+        int, typer.Option(min=1, rich_help_panel=CHOICE, help="Beams of a search for the likeliest text.")
     ] = 1,
     seed: Seed = 0,
     samples: Annotated[int, typer.Option(min=1, help="How many texts.")] = 1,
@@ -280,30 +271,15 @@ def _add_training(kind: type[Job]) -> None:
 
         _say_errors(lambda: train(kind, given, out=out, file=config, resume=resume, as_json=json))
 
-    panel = {"rich_help_panel": RUN}
+    def own(name: str, hint: Any, default: Any, help: str, *flags: str) -> inspect.Parameter:
+        info = typer.Option(*flags, help=help, show_default=False, rich_help_panel=RUN)
+        return parameter(name, Annotated[hint, info], default)
+
     first = (
-        parameter(
-            "out",
-            Annotated[Path, typer.Option(help="The run's folder.", show_default=False, **panel)],
-            inspect.Parameter.empty,
-        ),
-        parameter(
-            "config",
-            Annotated[
-                Path | None, typer.Option(help="A TOML file with options; those given here count more.", **panel)
-            ],
-            None,
-        ),
-        parameter(
-            "resume",
-            Annotated[bool, typer.Option("--resume", help="Go on from OUT's latest checkpoint.", **panel)],
-            False,
-        ),
-        parameter(
-            "json",
-            Annotated[bool, typer.Option("--json", help="Print one JSON object; the rest goes to stderr.", **panel)],
-            False,
-        ),
+        own("out", Path, inspect.Parameter.empty, "The run's folder."),
+        own("config", Path | None, None, "A TOML file with options; those given here count more."),
+        own("resume", bool, False, "Go on from OUT's latest checkpoint.", "--resume"),
+        own("json", bool, False, "Print one JSON object; the rest goes to stderr.", "--json"),
     )
     text = f"{inspect.cleandoc(kind.about)}\n\nA file of data holds {kind.file}."
     train_app.command(kind.name, help=text)(command(kind.Config, run, *first))

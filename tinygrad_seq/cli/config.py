@@ -20,6 +20,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 import typer
 
 DATA, MODEL, TRAINING, RUN = "Data", "Model", "Training", "Run"  # the groups of options, as --help shows them
+GROUPS = (DATA, MODEL, TRAINING, RUN)
 C = TypeVar("C")
 
 
@@ -74,6 +75,11 @@ def kinds(config: type) -> dict[str, type]:
     return found
 
 
+def ordered(config: Any) -> list[dataclasses.Field[Any]]:
+    """The fields of a config, group by group."""
+    return sorted(dataclasses.fields(config), key=lambda field: GROUPS.index(field.metadata["panel"]))
+
+
 # -- TOML
 
 
@@ -113,9 +119,7 @@ def to_toml(kind: str, config: Any) -> str:
     """A config as TOML, whole: every key with its value, in the groups of --help. What is None is left out."""
     lines = [f"kind = {json.dumps(kind)}"]
     panel = ""
-    for field in sorted(
-        dataclasses.fields(config), key=lambda f: (DATA, MODEL, TRAINING, RUN).index(f.metadata["panel"])
-    ):
+    for field in ordered(config):
         if field.metadata["panel"] != panel:
             panel = field.metadata["panel"]
             lines += ["", f"# {panel}"]
@@ -148,7 +152,7 @@ def command(config: type, run: Callable[..., None], *first: inspect.Parameter) -
                     raise typer.BadParameter(str(error), param_hint=flag(field.name)) from error
         run(**own, given=given)
 
-    parameters = [*first, *(_parameter(field, types[field.name]) for field in dataclasses.fields(config))]
+    parameters = [*first, *(_parameter(field, types[field.name]) for field in ordered(config))]
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     called.__annotations__ = {p.name: p.annotation for p in parameters}
     return called
@@ -161,16 +165,13 @@ def parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 def _parameter(field: dataclasses.Field[Any], kind: type) -> inspect.Parameter:
     about, name = field.metadata, field.name.replace("_", "-")
-    options: dict[str, Any] = {"help": about["help"], "rich_help_panel": about["panel"]}
-    if field.default is not None:
-        shown = str(field.default)
-        options["show_default"] = {True: "yes", False: "no"}[field.default] if kind is bool else shown
-    if about["choices"]:
-        options["metavar"] = "|".join(about["choices"])
-    if kind in (int, float):
-        options |= {"min": about["least"], "max": about["most"]}
+    value = ("yes" if field.default else "no") if kind is bool else field.default
+    default = "" if value is None else f" Default: {value}."
+    shown = "|".join(about["choices"]) or {int: "INTEGER", float: "NUMBER", str: "TEXT"}.get(kind)
     flags = f"--{name}/--no-{name}" if kind is bool else f"--{name}"
-    return parameter(field.name, Annotated[kind | None, typer.Option(flags, **options)], None)  # type: ignore[operator]
+    help = about["help"] + default
+    info = typer.Option(flags, help=help, rich_help_panel=about["panel"], show_default=False, metavar=shown)
+    return parameter(field.name, Annotated[kind | None, info], None)
 
 
 def flag(name: str) -> str:

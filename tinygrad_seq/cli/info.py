@@ -40,7 +40,6 @@ GRAPHVIZ = Wanted("pictures of graphs", "apt install graphviz, or pip install 't
 
 def gather() -> dict[str, Any]:
     """All of it as plain values."""
-    ts.zeros(1)  # NumPy's library of matrix products is loaded
     found = {name: _version(name) for name in PACKAGES}
     graphviz = _graphviz()
     missing = {name: PACKAGES[name] for name, version in found.items() if version is None}

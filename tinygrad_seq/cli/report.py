@@ -51,9 +51,9 @@ def _about(job: Job, model: Any, log: Any, best_step: int) -> str:
     source = job.config.data or "built-in data"
     steps = log.validation[-1][0]
     return (
-        f"A {type(model).__name__} of {parameters:,} parameters, trained by `tinygrad-seq train {job.name}` on {source} "
-        f"in {steps:,} steps and {seconds:,.0f} seconds. Its best evaluation was at step {best_step:,}; what follows is "
-        "of the model as it was then."
+        f"A {type(model).__name__} of {parameters:,} parameters, trained by `tinygrad-seq train {job.name}` on "
+        f"{source} in {steps:,} steps and {seconds:,.0f} seconds. Its best evaluation was at step {best_step:,}; what "
+        "follows is of the model as it was then."
     )
 
 

@@ -107,7 +107,7 @@ def trainer_of(job: Job, task: Any, folder: Path | None) -> Trainer:
 
 
 def prepare(config: Any) -> None:
-    """What is to be known before anything is built: whether the device is there; threads, and the seed of all chance."""
+    """What comes before anything is built: whether the device is there, threads, the seed."""
     backend_for(config.device)
     if config.threads:
         ts.set_num_threads(config.threads)

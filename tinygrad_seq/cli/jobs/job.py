@@ -50,9 +50,7 @@ class Config:
     checkpoint_every: int = option(200, "Steps between checkpoints.", panel=RUN, least=1, free=True)
     seed: int = option(0, "The seed of weights, batches and dropout.", panel=RUN, least=0)
     device: str = option("cpu", "Where to compute: cpu or cuda.", panel=RUN, free=True)
-    threads: int = option(
-        0, "Threads to compute with; 0 for as many as there are cores.", panel=RUN, least=0, free=True
-    )
+    threads: int = option(0, "Threads to compute with; 0 for all cores.", panel=RUN, least=0, free=True)
 
 
 class Prediction(NamedTuple):

@@ -41,7 +41,7 @@ class PairsConfig(job.Config):
     target_column: int = option(1, "The column of the target, counted from 0.", panel=DATA)
     symbols: str | None = option(
         None,
-        "What a text is cut into; words, or for the built-in dates characters.",
+        "What a text is cut into; words, but characters for built-in dates.",
         panel=DATA,
         choices=("word", "char"),
     )
@@ -49,7 +49,7 @@ class PairsConfig(job.Config):
     min_count: int = option(1, "Symbols that come more rarely are <unk>.", panel=DATA, least=1)
     translate: int = option(
         200,
-        "Held-out texts that are translated in an evaluation, for BLEU; 0 for none.",
+        "Held-out texts to translate in an evaluation, for BLEU; 0: none.",
         panel=TRAINING,
         least=0,
         free=True,

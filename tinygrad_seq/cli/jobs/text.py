@@ -90,11 +90,9 @@ class TextJob(job.Job):
     def sections(self, model: Any, held_out: str, folder: Path) -> Iterable[Section]:
         ts.seed(self.config.seed)
         begin = held_out.strip().split()[:1] or [held_out]
-        for name, options in (
-            ("drawn at temperature 0.8", {"temperature": TEMPERATURE}),
-            ("greedy", {"temperature": 0}),
-        ):
-            yield viz.Sample(f"What it writes, {name}", self.write(model, begin[0], SAMPLE, options))
+        for name, temperature in ((f"at temperature {TEMPERATURE}", TEMPERATURE), ("always the likeliest", 0)):
+            text = self.write(model, begin[0], SAMPLE, {"temperature": temperature})
+            yield viz.Sample(f"What it writes, {name}", text)
 
 
 class RecurrentJob(TextJob):
@@ -241,9 +239,7 @@ class GPTJob(TextJob):
         block, given = self.config.block_size, self._prompt(prompt).tolist()
         ids = list(given)
         if len(given) + length > block and options.get("beams", 1) > 1:
-            raise ValueError(
-                f"beam search writes within one block of {block}, got a prompt of {len(given)} and {length}"
-            )
+            raise ValueError(f"beam search writes within a block, {block}, got a prompt of {len(given)} and {length}")
         while (missing := len(given) + length - len(ids)) > 0:
             seen = ids if len(ids) < block else ids[-max(1, block // 2) :]
             if len(seen) >= block:
