@@ -298,6 +298,31 @@ def test_what_does_not_fit_is_refused_whole(what: str, tmp_path: Path) -> None:
     assert trainer.step == 20
 
 
+def test_a_changed_byte_changes_nothing_of_the_trainer(tmp_path: Path) -> None:
+    """Any byte of any file, changed or the last that is left: an error, or all that was saved."""
+    small_trainer(language_model, tmp_path).run()
+    saved = small_trainer(language_model)
+    saved.resume(tmp_path)
+    fresh = stopped_trainer()
+    before, after, rng = state(fresh), state(saved), np.random.default_rng(0)
+    refused = 0
+    for file in sorted(load_checkpoint(tmp_path).path.iterdir()):
+        data = file.read_bytes()
+        for k in rng.integers(0, len(data), 40).tolist():
+            changed = data[:k] + bytes([data[k] ^ rng.integers(1, 256)]) + data[k + 1 :]
+            file.write_bytes(changed if k % 2 else data[:k])
+            try:
+                fresh.resume(tmp_path)
+            except CheckpointError:
+                refused += 1
+                assert state(fresh) == before
+            else:
+                assert state(fresh) == after | {"state": after["state"] | {"steps": fresh.steps}}
+                fresh = stopped_trainer()
+        file.write_bytes(data)
+    assert refused > 100  # of 120: what is left is white space and the version
+
+
 def test_what_a_newer_version_adds_is_left_alone(tmp_path: Path) -> None:
     trainer = small_trainer(language_model, tmp_path / "run")
     trainer.run()
