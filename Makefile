@@ -19,6 +19,7 @@ help:
 	@echo "make test         run all tests"
 	@echo "make check        lint, formatting and types"
 	@echo "make test-cupy    run the GPU code of the real CuPy on the CPU (needs g++ and Python's headers)"
+	@echo "make kill-test    kill trainings 700 times, at any moment, and compare what they come to; takes minutes"
 	@echo "make bench        measure speed and memory beside other libraries; PyTorch is not installed by it"
 	@echo "make bench-quick  the same of a few models beside PyTorch alone, in less than 3 minutes"
 	@echo "make gallery      draw all pictures of docs/gallery anew"
@@ -40,6 +41,9 @@ check: $(VENV)/.installed-check
 test-cupy: $(VENV_CUPY)/.installed-cupy
 	$(VENV_CUPY)/bin/python -m pytest -q tests/backend/test_missing_gpu.py
 	HOSTCUDA_CACHE="$${HOSTCUDA_CACHE:-$(CURDIR)/$(VENV_CUPY)/kernels}" $(VENV_CUPY)/bin/python tests/gpu/run_real_cupy.py
+
+kill-test: $(VENV)/.installed-test
+	$(PY) scripts/kill_test.py
 
 bench: $(VENV)/.installed-bench
 	$(PY) -m benchmarks
@@ -88,4 +92,4 @@ $(VENV_CUPY)/.installed-cupy: $(VENV_CUPY)/.made $(METADATA)
 	$(VENV_CUPY)/bin/python -m pip --disable-pip-version-check install --quiet -e '.[test]' $(CUPY)
 	@touch $@
 
-.PHONY: help demo test check test-cupy bench bench-quick gallery experiments clean venv
+.PHONY: help demo test check test-cupy kill-test bench bench-quick gallery experiments clean venv

@@ -1,25 +1,36 @@
 """The loop: it learns, reports, evaluates, and goes on from a checkpoint to the last bit."""
 
+import json
+import math
+import os
+import signal
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tinygrad_seq as ts
-from tinygrad_seq.models import LanguageModel, LanguageModelConfig
-from tinygrad_seq.train import CheckpointError, LanguageModelTask, Trainer, load_checkpoint
+from small_tasks import IDS, TIMES, V, language_model, left_behind, small_trainer
+from tinygrad_seq.train import (
+    CheckpointError,
+    Interrupted,
+    LanguageModelTask,
+    NotFinite,
+    Progress,
+    Trainer,
+    best_checkpoint,
+    latest_checkpoint,
+    load_checkpoint,
+    read_log,
+)
 
-V = 7
-IDS = np.tile(np.array([0, 3, 1, 4, 1, 5, 2, 6]), 200)  # 1 is followed by 4 or 5: one needs memory to know which
 
-
-def new_trainer(directory: Path | None = None, *, steps: int = 20, dropout: float = 0.2, **options: object) -> Trainer:
-    ts.seed(3)
-    model = LanguageModel(LanguageModelConfig(V, hidden_size=12, num_layers=2, dropout=dropout))
-    task = LanguageModelTask(model, IDS[:1200], IDS[1200:], batch_size=4, num_steps=10)
-    optimizer = ts.optim.Adam(model.parameters(), lr=1e-2)
-    schedule = ts.optim.schedules.cosine(1e-2, 20, 1e-3)
-    return Trainer(task, optimizer, steps=steps, schedule=schedule, directory=directory, **options)  # type: ignore[arg-type]
+def new_trainer(directory: Path | None = None, *, dropout: float = 0.2, **options: Any) -> Trainer:
+    given: dict[str, Any] = {"clip": 1.0, "evaluate_every": 100, "report_every": 10}
+    given["schedule"] = ts.optim.schedules.cosine(1e-2, 20, 1e-3)
+    return small_trainer(lambda: language_model(dropout=dropout), directory, **given | options)
 
 
 def test_it_learns_and_memory_is_what_it_learns() -> None:
@@ -34,36 +45,389 @@ def test_it_learns_and_memory_is_what_it_learns() -> None:
     assert trainer.task.evaluate(memory=False)["loss"] > np.log(2) / 4 - 1e-3  # type: ignore[attr-defined]
 
 
+class Heard(ts.train.Callback):
+    """Writes down all that it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int]] = []  # (what, step)
+        self.reports: list[Progress] = []
+
+    def on_step(self, trainer: Trainer) -> None:
+        self.told.append(("step", trainer.step))
+
+    def on_report(self, trainer: Trainer, progress: Progress) -> None:
+        self.told.append(("report", trainer.step))
+        self.reports.append(progress)
+
+    def on_evaluate(self, trainer: Trainer, metrics: dict[str, float]) -> None:
+        self.told.append(("evaluate", trainer.step))
+        assert trainer.history.validation[-1] == (trainer.step, metrics)
+        assert trainer.best is not None and trainer.best[1]["loss"] <= metrics["loss"]
+
+    def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
+        self.told.append(("checkpoint", trainer.step))
+        assert load_checkpoint(path).step == trainer.step
+
+    def on_end(self, trainer: Trainer) -> None:
+        self.told.append(("end", trainer.step))
+
+
 def test_reports() -> None:
-    seen: list[ts.train.Progress] = []
-
-    class Seen(ts.train.Callback):
-        def on_report(self, trainer: Trainer, progress: ts.train.Progress) -> None:
-            seen.append(progress)
-
-    trainer = new_trainer(steps=25, callbacks=[Seen()], report_every=10, evaluate_every=20)
+    heard = Heard()
+    trainer = new_trainer(steps=25, callbacks=[heard], report_every=10, evaluate_every=20)
     trainer.run()
+    seen = heard.reports
     assert [(p.step, p.steps) for p in seen] == [(10, 25), (20, 25), (25, 25)]
     assert [p.validation is None for p in seen] == [True, False, False]
     assert all(p.per_second > 0 for p in seen)
+    assert 0 < seen[0].seconds < seen[1].seconds < seen[2].seconds
     assert seen[0].seconds_left > 0 and seen[-1].seconds_left == 0
     assert seen[-1].validation == trainer.history.validation[-1][1]
+    for p in seen:
+        assert (p.step, p.loss) == trainer.history.loss[p.step - 1]
+        assert (p.step, p.gradient_norm) == trainer.history.gradient_norm[p.step - 1]
+        assert p.lr == trainer.schedule(p.step - 1)  # type: ignore[misc]
 
 
-def test_resume_is_exact_to_the_last_bit(tmp_path: Path) -> None:
-    straight = new_trainer()
-    straight.run()
-    first = new_trainer(tmp_path, checkpoint_every=7)
-    first.steps = 14  # stops in the middle of the schedule, and of a pass over the text
-    first.run()
-    again = new_trainer(tmp_path)
+def test_callbacks_hear_of_everything_in_order(tmp_path: Path) -> None:
+    first, second = Heard(), Heard()
+    options: dict[str, Any] = {"steps": 5, "report_every": 2, "evaluate_every": 3, "checkpoint_every": 4}
+    trainer = new_trainer(tmp_path, callbacks=[first, ts.train.Callback(), second], **options)
+    trainer.run()
+    assert [step for step, _ in trainer.history.validation] == [3, 5]
+    one, two, three = [("step", 1)], [("step", 2), ("report", 2)], [("step", 3), ("evaluate", 3), ("checkpoint", 3)]
+    four, last = [("step", 4), ("report", 4), ("checkpoint", 4)], ["step", "evaluate", "report", "checkpoint", "end"]
+    assert first.told == second.told == [*one, *two, *three, *four, *((what, 5) for what in last)]
+
+
+# One step
+
+
+class Ragged:
+    """A linear model in float64 on batches of 3, 5, 1, 4, 2, … rows; `join` of them are one batch."""
+
+    sizes = (3, 5, 1, 4, 2, 6)
+
+    def __init__(self, join: int = 1) -> None:
+        ts.seed(1)
+        self.model, self.join = ts.nn.Linear(4, 3).to("float64"), join
+
+    def batches(self) -> Any:
+        rng = np.random.default_rng(0)
+        while True:
+            for k in range(0, len(self.sizes), self.join):
+                rows = sum(self.sizes[k : k + self.join])
+                yield rng.standard_normal((rows, 4)), rng.integers(0, 3, rows)
+
+    def loss(self, batch: Any) -> ts.Tensor:
+        return ts.ops.cross_entropy(self.model(batch[0]), batch[1])
+
+    def size(self, batch: Any) -> int:
+        return len(batch[1])
+
+    def evaluate(self) -> dict[str, float]:
+        return {"loss": 0.0}
+
+
+class Whole(Ragged):
+    """The same rows, as many to a batch as a step of three of them has."""
+
+    def batches(self) -> Any:
+        parts = super().batches()
+        while True:
+            xs, ys = zip(*(next(parts) for _ in range(3)), strict=True)
+            yield np.concatenate(xs), np.concatenate(ys)
+
+
+def test_batches_that_are_gathered_give_the_gradient_of_one_large_batch() -> None:
+    tasks = Ragged(), Whole()
+    runs = []
+    for task, accumulate in zip(tasks, (3, 1), strict=True):
+        optimizer = ts.optim.SGD(task.model.parameters(), 0.5)
+        runs.append(Trainer(task, optimizer, steps=6, clip=0.2, accumulate=accumulate).run())  # type: ignore[arg-type]
+    for name, array in tasks[0].model.state_dict().items():
+        np.testing.assert_allclose(array, tasks[1].model.state_dict()[name], rtol=1e-12)
+    for one, other in zip(runs[0][:2], runs[1][:2], strict=True):  # losses, norms
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+def test_predictions_per_second_count_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter(range(100))
+    monkeypatch.setattr("time.perf_counter", lambda: next(now))  # every look at the clock is a second later
+    heard, task = Heard(), Ragged()
+    optimizer = ts.optim.SGD(task.model.parameters(), 0.5)
+    Trainer(task, optimizer, steps=4, accumulate=3, report_every=2, callbacks=[heard]).run()  # type: ignore[arg-type]
+    assert [p.per_second for p in heard.reports] == [21 / 2, 21 / 2]  # two steps of a second
+    assert [p.seconds_left for p in heard.reports] == [2, 0]
+
+
+def test_batches_that_end_are_an_error() -> None:
+    task = Ragged()
+    task.batches = lambda: iter([(np.ones((2, 4)), np.zeros(2, int))] * 5)  # type: ignore[method-assign]
+    trainer = Trainer(task, ts.optim.SGD(task.model.parameters()), steps=5, accumulate=2)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"expected batches without end from task.batches\(\), and there are no more"):
+        trainer.run()
+    assert trainer.step == 2
+
+
+def test_how_often_clipping_fired() -> None:
+    heard, clip = Heard(), 0.2
+    history = new_trainer(steps=40, clip=clip, schedule=None, callbacks=[heard]).run()
+    norms = [norm for _, norm in history.gradient_norm]
+    assert [p.clipped for p in heard.reports] == [
+        np.mean([n > clip for n in norms[k : k + 10]]) for k in (0, 10, 20, 30)
+    ]
+    assert len({p.clipped for p in heard.reports}) > 1
+
+
+def test_without_clipping_the_norm_is_told_and_nothing_is_clipped() -> None:
+    heard = Heard()
+    loose = new_trainer(clip=1e9).run()
+    none = new_trainer(clip=None, callbacks=[heard]).run()
+    assert loose == none
+    assert all(p.clipped == 0 and p.gradient_norm > 0 for p in heard.reports)
+    tight = new_trainer(clip=1e-3)
+    tight.run()
+    assert tight.history.loss[-1] != none.loss[-1]
+
+
+class Spoil(ts.train.Callback):
+    """Makes a parameter infinite after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, trainer: Trainer) -> None:
+        if trainer.step == self.step:
+            next(iter(trainer.task.model.parameters())).data[...] = np.inf
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_loss_that_is_not_finite_stops(tmp_path: Path, saved: bool) -> None:
+    trainer = new_trainer(tmp_path if saved else None, checkpoint_every=4, callbacks=[Spoil(5)])
+    where = f"go on from {tmp_path}/checkpoints/step-000004" if saved else "start again"
+    with pytest.raises(NotFinite, match=f"the loss of step 6 is nan: {where}, with a smaller learning rate"):
+        trainer.run()
+    assert trainer.step == (8 if saved else 10)  # when it is saved, or reported: not at every step
+    if saved:
+        latest = latest_checkpoint(tmp_path)
+        assert latest is not None and latest.name == "step-000004"
+        assert all(np.isfinite(array).all() for array in load_checkpoint(tmp_path).model.values())
+
+
+def test_a_gradient_that_is_not_finite_stops_before_it_is_saved(tmp_path: Path) -> None:
+    class Infinite(Ragged):
+        def loss(self, batch: Any) -> ts.Tensor:
+            zero = ts.tensor(np.zeros((), np.float64))
+            return super().loss(batch) + ((self.model.weight.sum() * zero) ** 0.5 if len(batch[1]) == 1 else 0)
+
+    task = Infinite()
+    optimizer = ts.optim.SGD(task.model.parameters())
+    trainer = Trainer(task, optimizer, steps=3, directory=tmp_path, clip=None)  # type: ignore[arg-type]
+    with np.errstate(all="ignore"), pytest.raises(NotFinite, match="the norm of the gradient of step 3 is nan"):
+        trainer.run()
+    assert latest_checkpoint(tmp_path) is None
+
+
+# The best, and patience
+
+
+class Judged(Ragged):
+    """Evaluations that were written down before."""
+
+    def __init__(self, *values: float, name: str = "loss") -> None:
+        super().__init__()
+        self.values, self.name = iter(values), name
+
+    def evaluate(self) -> dict[str, float]:
+        return {"loss": 1.0, self.name: next(self.values)}
+
+    def state_dict(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {}, {}
+
+
+def judged(*values: float, name: str = "loss", directory: Path | None = None, **options: Any) -> Trainer:
+    task = Judged(*values, name=name)
+    optimizer = ts.optim.SGD(task.model.parameters())
+    given = {"steps": len(values), "evaluate_every": 1, "best_by": name, "directory": directory}
+    return Trainer(task, optimizer, **given | options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "best"),
+    [
+        ("loss", (3, 2, 1, 2, 1), 3),
+        ("perplexity", (3, 2, 1, 2, 1), 3),
+        ("accuracy", (0.1, 0.3, 0.2, 0.3), 2),
+        ("bleu", (0, 0, 0), 1),
+        ("loss", (math.nan, 2, math.nan, math.inf), 2),
+        ("loss", (math.inf, math.nan), 1),
+    ],
+)
+def test_which_is_best(name: str, values: tuple[float, ...], best: int, tmp_path: Path) -> None:
+    trainer = judged(*values, name=name, directory=tmp_path)
+    trainer.run()
+    assert trainer.best == (best, {"loss": 1.0} | {name: values[best - 1]})
+    assert best_checkpoint(tmp_path) == tmp_path / "checkpoints" / f"step-{best:06d}"
+
+
+def test_where_nothing_is_a_number_nothing_is_best(tmp_path: Path) -> None:
+    trainer = judged(math.nan, math.nan, directory=tmp_path)
+    trainer.run()
+    assert trainer.best is None and best_checkpoint(tmp_path) is None
+
+
+def test_the_best_is_kept_while_newer_ones_go(tmp_path: Path) -> None:
+    judged(3, 1, *[2] * 8, directory=tmp_path, checkpoint_every=1).run()
+    kept = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    assert kept == {"best", "latest", "step-000002", "step-000009", "step-000010"}
+    best = best_checkpoint(tmp_path)
+    assert best is not None and load_checkpoint(best).step == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "steps", "stops"),
+    [
+        ((3, 2, 2, 2, 1), 100, 4),  # as good as the best is not better
+        ((3, 2, 3, 1, 2, 2, 9), 100, 6),
+        ((1, 2), 2, 2),  # all steps are done before patience is over
+        ((math.nan, math.nan), 100, 2),
+    ],
+)
+def test_patience(values: tuple[float, ...], steps: int, stops: int, tmp_path: Path) -> None:
+    trainer = judged(*values, directory=tmp_path, patience=2, steps=steps)
+    trainer.run()
+    assert trainer.step == stops and trainer.finished
+    assert load_checkpoint(tmp_path).step == stops
+    assert read_log(tmp_path).reports[-1]["step"] == stops
+
+
+def test_a_metric_that_is_not_there_is_named() -> None:
+    with pytest.raises(ValueError, match=r"best_by='f1', but the task's metrics are \['loss', 'perplexity'\]"):
+        new_trainer(best_by="f1").run()
+
+
+# The log
+
+
+def test_the_log_holds_reports_and_evaluations(tmp_path: Path) -> None:
+    heard = Heard()
+    trainer = new_trainer(tmp_path, callbacks=[heard], report_every=6, evaluate_every=9)
+    trainer.run()
+    log = read_log(tmp_path)
+    assert log.validation == trainer.history.validation
+    assert [line["step"] for line in log.reports] == [6, 12, 18, 20]
+    for line, p in zip(log.reports, heard.reports, strict=True):
+        assert line == {name: p._asdict()[name] for name in line}
+        assert set(line) == {"step", "loss", "lr", "gradient_norm", "clipped", *TIMES}
+    assert log.loss == [(p.step, p.loss) for p in heard.reports]
+
+
+def test_a_new_run_in_the_same_folder_begins_a_new_log(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text("what another program wrote\n")
+    for _ in range(2):
+        new_trainer(tmp_path).run()
+        assert [line["step"] for line in read_log(tmp_path).reports] == [10, 20]
+
+
+def test_the_seconds_go_on(tmp_path: Path) -> None:
+    new_trainer(tmp_path).run()
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    report = json.loads(lines[-1]) | {"seconds": 1000.0}
+    (tmp_path / "log.jsonl").write_text("\n".join([*lines[:-1], json.dumps(report)]) + "\n")
+    again = new_trainer(tmp_path, steps=30)
     again.resume(tmp_path)
-    assert again.step == 14
     again.run()
-    for name, array in straight.task.model.state_dict().items():
-        assert np.array_equal(array, again.task.model.state_dict()[name]), name
-    assert straight.history.loss == again.history.loss
-    assert straight.history.validation[-1] == again.history.validation[-1]
+    assert 1000 < read_log(tmp_path).reports[-1]["seconds"] < 1100
+
+
+# Ctrl-C
+
+
+class Press(ts.train.Callback):
+    """Ctrl-C, so many times, while a step is taken."""
+
+    def __init__(self, step: int, number: int = signal.SIGINT, times: int = 1) -> None:
+        self.step, self.number, self.times = step, number, times
+
+    def on_step(self, trainer: Trainer) -> None:
+        if trainer.step == self.step:
+            for _ in range(self.times):
+                os.kill(os.getpid(), self.number)
+
+
+posix = pytest.mark.skipif(os.name == "nt", reason="os.kill ends the process there")
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("step", [5, 10, 20])  # in between, where a report and a checkpoint are due, and the last
+def test_ctrl_c_finishes_the_step_and_saves(tmp_path: Path, number: int, step: int) -> None:
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    new_trainer(tmp_path / "straight", checkpoint_every=10).run()
+    heard = Heard()
+    trainer = new_trainer(tmp_path / "run", checkpoint_every=10, callbacks=[Press(step, number), heard])
+    with pytest.raises(Interrupted, match=f"stopped after step {step}; saved in ") as stopped:
+        trainer.run()
+    assert stopped.value.step == step == trainer.step
+    assert stopped.value.checkpoint == latest_checkpoint(tmp_path / "run")
+    assert [told for told in heard.told if told[0] == "checkpoint"][-1] == ("checkpoint", step)
+    assert heard.told.count(("checkpoint", step)) == 1 and ("end", step) not in heard.told
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+    again = new_trainer(tmp_path / "run", checkpoint_every=10)
+    again.resume(tmp_path / "run")
+    again.run()
+    assert left_behind(tmp_path / "run") == left_behind(tmp_path / "straight")
+
+
+@posix
+def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    trainer = new_trainer(tmp_path, callbacks=[Press(5, times=2)])
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        trainer.run()
+    assert not isinstance(stopped.value, Interrupted)
+    assert latest_checkpoint(tmp_path) is None
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@posix
+def test_ctrl_c_without_a_directory() -> None:
+    with pytest.raises(Interrupted, match="stopped after step 5; nothing was saved") as stopped:
+        new_trainer(callbacks=[Press(5)]).run()
+    assert stopped.value.checkpoint is None
+
+
+@posix
+def test_what_is_ignored_stays_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        trainer = new_trainer(callbacks=[Press(5)])
+        trainer.run()
+        assert trainer.step == 20
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_only_the_main_thread_gets_signals() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    seen: list[Any] = []
+
+    class Look(ts.train.Callback):
+        def on_step(self, trainer: Trainer) -> None:
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    trainer = new_trainer(steps=3, callbacks=[Look()])
+    thread = threading.Thread(target=trainer.run)
+    thread.start()
+    thread.join()
+    assert seen == [before] * 3
+    new_trainer(steps=1, callbacks=[Look()]).run()
+    assert seen[-1] is not before
+
+
+# What a checkpoint holds
 
 
 def test_resume_takes_as_many_threads_as_before(tmp_path: Path) -> None:
@@ -78,15 +442,6 @@ def test_resume_takes_as_many_threads_as_before(tmp_path: Path) -> None:
         ts.set_num_threads(before)
 
 
-def test_resume_of_a_finished_run_changes_nothing(tmp_path: Path) -> None:
-    new_trainer(tmp_path).run()
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    again = new_trainer(tmp_path)
-    again.resume(tmp_path)
-    again.run()
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
-
-
 def test_a_checkpoint_holds_everything(tmp_path: Path) -> None:
     trainer = new_trainer(tmp_path, extra={"config": {"hidden_size": 12}})
     trainer.run()
@@ -99,8 +454,7 @@ def test_a_checkpoint_holds_everything(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_model_is_refused_whole(tmp_path: Path) -> None:
     new_trainer(tmp_path).run()
-    ts.seed(4)
-    model = LanguageModel(LanguageModelConfig(V, hidden_size=8, num_layers=2))
+    model = ts.models.LanguageModel(ts.models.LanguageModelConfig(V, hidden_size=8, num_layers=2))
     task = LanguageModelTask(model, IDS[:1200], IDS[1200:], batch_size=4, num_steps=10)
     other = Trainer(task, ts.optim.Adam(model.parameters()), steps=5)
     before = model.state_dict()
@@ -123,7 +477,7 @@ WRONG = [{"steps": 0}, {"evaluate_every": 0}, {"checkpoint_every": 0}, {"accumul
 @pytest.mark.parametrize("wrong", WRONG)
 def test_impossible_numbers(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="Trainer: "):
-        new_trainer(**wrong)  # type: ignore[arg-type]
+        new_trainer(**wrong)
 
 
 def test_a_checkpoint_between_reports_holds_every_loss(tmp_path: Path) -> None:

@@ -336,8 +336,11 @@ def _clear_leftovers(root: Path) -> None:
             shutil.rmtree(path)
         else:
             os.replace(path, folder)
-    for path in root.glob("step-*.tmp"):
-        shutil.rmtree(path)
+    for path in root.glob("*.tmp"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:  # of `latest` or `best`
+            path.unlink()
 
 
 def _is_step(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """What the last bits of a result depend on beside the program: kernels, versions, threads."""
 
 import warnings
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -16,29 +17,26 @@ def numerics() -> dict[str, Any]:
     ['kernels', 'threads', 'versions']
     """
     kernels = fast.in_use()
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    versions = {"numpy": np.__version__, "blas": " ".join([blas["name"], blas["version"], threads.blas_core()]).strip()}
-    if kernels == "fast":
-        versions["numba"] = version("numba")
-    return {"threads": threads.get_state(), "kernels": kernels, "versions": versions}
+    compiler = {"numba": version("numba")} if kernels == "fast" else {}
+    return {"threads": threads.get_state(), "kernels": kernels, "versions": _versions() | compiler}
 
 
-def use_numerics(saved: dict[str, Any]) -> None:
-    """Compute with as many threads as `saved` says, and warn where kernels or versions are others."""
-    if "threads" in saved:  # older checkpoints do not say
-        threads.set_state(saved["threads"])
-    here = numerics()
+@cache
+def _versions() -> dict[str, str]:
+    blas: Any = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    words = (blas.get("name", ""), blas.get("version", ""), threads.blas_core())
+    return {"numpy": np.__version__, "blas": " ".join(word for word in words if word)}
+
+
+def warn_of_changes(saved: dict[str, Any]) -> None:
+    """Warn where kernels or versions are other ones than `saved` says."""
+    then, now = (each.get("versions", {}) | {"kernels": each.get("kernels")} for each in (saved, numerics()))
     changed = [
-        f"{name} {then} then, {now} now"
-        for name, then, now in [
-            ("kernels:", saved.get("kernels"), here["kernels"]),
-            *((name, then, here["versions"].get(name)) for name, then in saved.get("versions", {}).items()),
-        ]
-        if then not in (now, None)
+        f"{name}: {then[name]} then, {now.get(name)} now" for name in then if then[name] not in (None, now.get(name))
     ]
     if changed:
         warnings.warn(
             f"the last bits will differ from those of a run that never stopped ({'; '.join(changed)})",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

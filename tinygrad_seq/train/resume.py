@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..backend import threads
 from ..core.random import get_state, set_state
 from .callback import History
 from .checkpoint import Checkpoint, CheckpointError, latest_checkpoint, load_checkpoint
 from .metrics import perplexity
-from .numerics import numerics, use_numerics
+from .numerics import numerics, warn_of_changes
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -58,7 +59,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
         _load(trainer, step, before)
         what = f"there is no {error}" if isinstance(error, KeyError) else error
         raise CheckpointError(f"{checkpoint.path} does not fit this Trainer: {what}") from error
-    use_numerics(checkpoint.state)
+    warn_of_changes(checkpoint.state)
 
 
 def _load(trainer: Trainer, step: int, parts: Parts) -> None:
@@ -70,6 +71,8 @@ def _load(trainer: Trainer, step: int, parts: Parts) -> None:
     trainer.optimizer.load_state_dict(groups["optimizer"])
     trainer.task.load_state_dict(groups["task"], parts.state["task"])
     set_state(parts.state["random"])
+    if "threads" in parts.state:  # version 0.1.0 did not say
+        threads.set_state(parts.state["threads"])
     if "history" in parts.state:  # of version 0.1.0
         groups["history"], validation = _old_history(parts.state["history"])
     else:

@@ -177,7 +177,7 @@ class Trainer:
     def _evaluate(self, log: LogWriter) -> bool:
         """Judge the model; whether it is better than ever before."""
         self._read()
-        metrics = self.task.evaluate()
+        metrics = {name: float(value) for name, value in self.task.evaluate().items()}
         self.history.validation.append((self.step, metrics))
         self._rate(self.step, metrics)
         log.write(self.step, {"validation": metrics})
@@ -256,7 +256,7 @@ class Trainer:
         """Go on from a checkpoint, the folder of a run or of one step, with as many threads as before.
 
         What follows is to the last bit what would have followed there. A warning says where it cannot be, because
-        other kernels or versions compute.
+        other kernels or versions compute now.
 
         Raises:
             CheckpointError: it is damaged, or of another model, optimizer or data. Nothing is changed then.

@@ -1,0 +1,138 @@
+"""Sequence labelling: `train tagger`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ... import viz
+from ...data import AnyVocabulary, Labels, Vocabulary, agreement, pad_batch, read_columns, tagging_batches
+from ...models import Tagger, TaggerConfig
+from ...nn import Module
+from ...train import TaggingTask, Task
+from ...viz.page import Section
+from ..config import DATA, TRAINING, option
+from . import job
+from .pictures import confusions
+from .text import CELLS
+
+Sentence = tuple[list[str], list[str]]  # words, tags
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggerJobConfig(job.Config):
+    """The options of `train tagger`."""
+
+    word_column: int = option(0, "The column of the words, counted from 0.", panel=DATA)
+    tag_column: int = option(1, "The column of the tags, counted from 0; -1 is the last.", panel=DATA)
+    separator: str = option("tab", "What stands between columns.", panel=DATA, choices=("tab", "space"))
+    lower: bool = option(False, "Read words in lower case.", panel=DATA)
+    min_count: int = option(2, "Words that come more rarely are <unk>.", panel=DATA, least=1)
+    cell: str = option("lstm", "The recurrent layers, one in each direction.", choices=CELLS)
+    embedding: int = option(64, "D, the width of a word's vector.", least=1)
+    hidden: int = option(64, "H, the width of one direction.", least=1)
+    layers: int = option(1, "Recurrent layers, one above the other.", least=1)
+    dropout: float = option(0.3, "The probability of a zero, in training.", least=0.0, most=0.99)
+    lr: float = option(5e-3, "The largest learning rate.", panel=TRAINING, least=0.0)
+
+
+class TaggerJob(job.Job):
+    name = "tagger"
+    about = """Train a tagger, an LSTM in each direction, to label each word of a sentence.
+
+    Examples:
+
+    tinygrad-seq train tagger --data train.tsv --valid dev.tsv --out runs/tags
+
+    tinygrad-seq train tagger --data en.conllu --word-column 1 --tag-column 3 --out runs/ud
+    """
+    file = "a word a line with its tag in a column, and a blank line after each sentence: CoNLL, CoNLL-U, TSV"
+    Config = TaggerJobConfig
+    unit = "tag"
+
+    @classmethod
+    def examples(cls, config: TaggerJobConfig, path: str | None) -> list[Sentence]:
+        if path is None:
+            return [_marked(sentence) for sentence in agreement(1000, seed=job.MADE_UP_SEED)]
+        separator = {"tab": "\t", "space": None}[config.separator]
+        read = read_columns(path, (config.word_column, config.tag_column), separator=separator)
+        return [(words, tags) for words, tags in read]
+
+    @classmethod
+    def number(cls, config: TaggerJobConfig, training: Any, held_out: Any) -> dict[str, AnyVocabulary]:
+        words = ([_as_read(config, word) for word in words] for words, _ in training)
+        tags = (tag for examples in (training, held_out) for _, tags in examples for tag in tags)
+        return {
+            "words": Vocabulary.from_sequences(words, min_count=config.min_count),
+            "tags": Labels.from_labels(tags),
+        }
+
+    def model(self) -> Module:
+        c = self.config
+        return Tagger(
+            TaggerConfig(
+                len(self.vocabularies["words"]),
+                len(self.vocabularies["tags"]),
+                embedding_size=c.embedding,
+                hidden_size=c.hidden,
+                num_layers=c.layers,
+                cell=c.cell,
+                dropout=c.dropout,
+            )
+        )
+
+    def task(self, model: Module, training: Sequence[Sentence] | None, held_out: Sequence[Sentence]) -> Task:
+        c = self.config
+        judged = self._batches(held_out, seed=None)
+        learned = judged if training is None else self._batches(training, seed=c.seed)
+        labels: Any = self.vocabularies["tags"]
+        return TaggingTask(model, learned, judged, labels=labels, device=c.device)
+
+    def _batches(self, sentences: Sequence[Sentence], seed: int | None) -> Any:
+        tags: Any = self.vocabularies["tags"]
+        ids = [self._ids(words) for words, _ in sentences]
+        return tagging_batches(ids, [tags.encode(own) for _, own in sentences], self.config.batch_size, seed=seed)
+
+    def _ids(self, words: Sequence[str]) -> Any:
+        vocabulary: Any = self.vocabularies["words"]
+        return vocabulary.encode([_as_read(self.config, word) for word in words])
+
+    def predict(self, model: Any, lines: Sequence[str], options: dict[str, Any]) -> Iterator[job.Prediction]:
+        for words, tags in self._tagged(model, [line.split() for line in lines]):
+            yield job.Prediction(" ".join(tags), {"words": words, "tags": tags})
+
+    def _tagged(self, model: Any, sentences: Sequence[list[str]]) -> Iterator[Sentence]:
+        labels: Any = self.vocabularies["tags"]
+        for k in range(0, len(sentences), job.TOGETHER):
+            some = sentences[k : k + job.TOGETHER]
+            tokens, lengths = pad_batch([self._ids(words) for words in some])
+            predicted = model.predict(tokens, lengths).numpy()
+            for words, row in zip(some, predicted, strict=True):
+                yield words, labels.decode(row[: len(words)])
+
+    def sections(self, model: Any, held_out: Sequence[Sentence], folder: Path) -> Iterable[Section]:
+        labels: Any = self.vocabularies["tags"]
+        found = [tags for _, tags in self._tagged(model, [words for words, _ in held_out])]
+        pairs = [
+            (one, other)
+            for tags, (_, right) in zip(found, held_out, strict=True)
+            for one, other in zip(tags, right, strict=True)
+        ]
+        yield from confusions(pairs, labels, folder, "tag")
+        shown = list(zip(held_out, found, strict=True))[:8]
+        yield viz.Table(
+            "Held-out sentences",
+            ("sentence", "predicted", "right"),
+            [(" ".join(words), " ".join(tags), " ".join(right)) for (words, right), tags in shown],
+        )
+
+
+def _as_read(config: TaggerJobConfig, word: str) -> str:
+    return word.lower() if config.lower else word
+
+
+def _marked(sentence: Any) -> Sentence:
+    marks = {sentence.subject: "B-SUBJ", sentence.verb: "B-VERB"}
+    return sentence.tokens, [marks.get(k, "O") for k in range(len(sentence.tokens))]
