@@ -7,6 +7,8 @@ from .encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from .feedforward_lm import FeedForwardLM, FeedForwardLMConfig
 from .gpt import GPT, GPTConfig
 from .language_model import LanguageModel, LanguageModelConfig
+from .most_frequent_tag import MostFrequentTag, MostFrequentTagConfig
+from .naive_bayes import NaiveBayes, NaiveBayesConfig
 from .ngram import NGram, NGramConfig
 from .tagger import Tagger, TaggerConfig
 from .transformer import Transformer, TransformerConfig
@@ -28,8 +30,12 @@ __all__ = [
     "LanguageModel",
     "LanguageModelConfig",
     "MaskedLMHead",
+    "MostFrequentTag",
+    "MostFrequentTagConfig",
     "NGram",
     "NGramConfig",
+    "NaiveBayes",
+    "NaiveBayesConfig",
     "NextSentenceHead",
     "Tagger",
     "TaggerConfig",

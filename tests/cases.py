@@ -887,6 +887,64 @@ row(
     "zeros",
 )
 
+# -- tags judged together
+
+
+def each_path(e: Array, A: Array, a: Array, b: Array, lengths: Any = None) -> Iterator[dict[tuple[int, ...], Any]]:
+    """For each sentence the score of every sequence of tags that it may have."""
+    B, T, K = e.shape
+    for e_b, n in zip(e, [T] * B if lengths is None else lengths, strict=True):
+        yield {
+            y: a[y[0]] + sum(e_b[t, y[t]] for t in range(n)) + sum(A[y[t - 1], y[t]] for t in range(1, n)) + b[y[-1]]
+            for y in itertools.product(range(K), repeat=n)
+        }
+
+
+def crf_by_hand(*xs: Array, tags: Array, lengths: Any = None) -> tuple[Array, Array, Array]:
+    paths = list(each_path(*xs, lengths))
+    score = np.array([found[tuple(y[: len(next(iter(found)))])] for found, y in zip(paths, tags, strict=True)])
+    log_Z = np.array([special.logsumexp(list(found.values())) for found in paths])
+    return score, log_Z, score - log_Z
+
+
+def viterbi_by_hand(*xs: Array, lengths: Any = None) -> tuple[Array, Array]:
+    T = xs[0].shape[1]
+    best = [max(found.items(), key=lambda path: path[1]) for found in each_path(*xs, lengths)]
+    tags = [[*y, *[-1] * (T - len(y))] for y, _ in best]
+    return np.array(tags, np.int64).reshape(len(best), T), np.array([score for _, score in best], xs[0].dtype)
+
+
+for (B, T, K), lengths in [
+    ((2, 3, 3), None),
+    ((3, 4, 2), [4, 1, 2]),
+    ((1, 1, 1), None),
+    ((2, 3, 1), [3, 1]),
+    ((2, 1, 3), None),
+    ((0, 2, 3), None),
+]:
+    tags = np.random.default_rng(3).integers(0, K, (B, T))
+    known = {"tags": tags, "lengths": np.full(B, T) if lengths is None else np.array(lengths)}
+    xs = any_(B, T, K), any_(K, K), any_(K), any_(K)
+    if B:
+        row("crf", xs, using(ops.crf, **known), using(crf_by_hand, **known), f"lengths={lengths}")
+    known["lengths"] = lengths
+    row(
+        "crf_log_likelihood",
+        xs,
+        using(ops.crf_log_likelihood, **known),
+        lambda *xs, known=known: crf_by_hand(*xs, **known)[2],
+        f"lengths={lengths}",
+        fused=True,
+    )
+    how = {"lengths": lengths}
+    row("viterbi", xs, using(ops.viterbi, **how), using(viterbi_by_hand, **how), f"lengths={lengths}", order=0)
+row(
+    "crf_step",
+    (any_(2, 3), any_(2, 3), any_(3, 3)),
+    ops.crf_step,
+    lambda e, alpha, A: (e + special.logsumexp(alpha[:, :, None] + A, 1),),
+)
+
 # -- recurrence
 
 

@@ -29,6 +29,7 @@ from .subword import SubwordBatch, SubwordTokenizer
 from .synthetic import adding_problem, addition, anbn, copy, copy_memory, reversal
 from .text import pydoc_topics, random_split, read_text, split
 from .vocabulary import CharVocabulary, Labels, Vocabulary, WordVocabulary
+from .words import Words, pad_words
 
 __all__ = [
     "Agreement",
@@ -51,6 +52,7 @@ __all__ = [
     "TextVocabulary",
     "Vocabulary",
     "WordVocabulary",
+    "Words",
     "adding_problem",
     "addition",
     "agreement",
@@ -64,6 +66,7 @@ __all__ = [
     "length_mask",
     "load_vocabulary",
     "pad_batch",
+    "pad_words",
     "pair_batches",
     "pydoc_topics",
     "random_split",

@@ -9,6 +9,7 @@ import numpy as np
 
 from .padding import pad_batch
 from .synthetic import generator
+from .words import Words, pad_words
 
 B = TypeVar("B")
 
@@ -20,7 +21,7 @@ _POOL = 50
 class TaggingBatch(NamedTuple):
     """What a tagger learns from: `model.loss(*batch)`."""
 
-    tokens: np.ndarray  # (B, T) int64, 0 beyond the end
+    tokens: np.ndarray | Words  # (B, T) int64, 0 beyond the end; or the same with their characters
     tags: np.ndarray  # (B, T) int64, -1 beyond the end
     lengths: np.ndarray  # (B,) int64
 
@@ -188,7 +189,12 @@ def text_batches(tokens: Sequence[Any], batch_size: int, *, seed: int | None) ->
 
 
 def tagging_batches(
-    tokens: Sequence[Any], tags: Sequence[Any], batch_size: int, *, seed: int | None
+    tokens: Sequence[Any],
+    tags: Sequence[Any],
+    batch_size: int,
+    *,
+    seed: int | None,
+    characters: Sequence[Sequence[Any]] | None = None,
 ) -> BucketedBatches[TaggingBatch]:
     """Batches for a tagger.
 
@@ -196,8 +202,10 @@ def tagging_batches(
         tokens: N sentences of ids, (T_n,) each, T_n at least 1.
         tags: the ids of their tags, (T_n,) each.
         batch_size, seed: as in `BucketedBatches`.
+        characters: for each token of each sentence the ids of its characters; a batch's tokens are `Words` then.
     Raises:
-        ValueError: a sentence is empty, or has not as many tags as tokens. TypeError: ids are not integers.
+        ValueError: a sentence is empty, or has not as many tags, or characters, as tokens. TypeError: ids are not
+            integers.
 
     >>> batches = tagging_batches([[7, 8, 9], [5, 6], [4]], [[0, 1, 1], [1, 0], [2]], 2, seed=None)
     >>> for tokens, tags, lengths in batches:
@@ -210,10 +218,14 @@ def tagging_batches(
     for n, (row, tagged) in enumerate(zip(tokens, tags, strict=True)):
         if len(row) != len(tagged):
             raise ValueError(f"expected a tag for each token, got {len(row)} tokens and {len(tagged)} tags at {n}")
+    if characters is not None:
+        _equally_many(tokens=tokens, characters=characters)
 
     def collate(places: np.ndarray) -> TaggingBatch:
-        padded, lengths = pad_batch([tokens[n] for n in places])
-        return TaggingBatch(padded, pad_batch([tags[n] for n in places], pad=-1)[0], lengths)
+        chosen = [tokens[n] for n in places]
+        padded: tuple[Any, np.ndarray]
+        padded = pad_batch(chosen) if characters is None else pad_words(chosen, [characters[n] for n in places])
+        return TaggingBatch(padded[0], pad_batch([tags[n] for n in places], pad=-1)[0], padded[1])
 
     return BucketedBatches(_lengths(tokens), batch_size, collate, seed=seed)
 

@@ -3,6 +3,7 @@
 from ..core import Parameter
 from . import init
 from .attention import Attention, BilinearScore, DotScore, KVCache, MLPScore, MultiheadAttention, ScaledDotScore
+from .crf import CRF
 from .layers import Dropout, Embedding, LayerNorm, Linear, Sequential
 from .module import Module, evaluating
 from .positional import LearnedPositions, SinusoidalPositions
@@ -17,6 +18,7 @@ from .transformer import (
 )
 
 __all__ = [
+    "CRF",
     "Attention",
     "BilinearScore",
     "DotScore",

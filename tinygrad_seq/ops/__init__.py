@@ -22,6 +22,7 @@ from .attention import (
     scaled_dot_score,
     self_attention,
 )
+from .crf import CRF, CRFStep, Viterbi, crf, crf_log_likelihood, crf_step, viterbi
 from .dropout import dropout
 from .elementwise import (
     abs,
@@ -89,6 +90,8 @@ from .softmax import log_softmax, softmax
 
 __all__ = [
     "Attended",
+    "CRF",
+    "CRFStep",
     "GRUGates",
     "GRUStep",
     "LSTMGates",
@@ -97,6 +100,7 @@ __all__ = [
     "RNNOutput",
     "RNNState",
     "RNNStep",
+    "Viterbi",
     "abs",
     "add",
     "argmax",
@@ -110,6 +114,9 @@ __all__ = [
     "clip",
     "concatenate",
     "cos",
+    "crf",
+    "crf_log_likelihood",
+    "crf_step",
     "cross_entropy",
     "cumsum",
     "div",
@@ -201,5 +208,6 @@ __all__ = [
     "transpose",
     "unstack",
     "var",
+    "viterbi",
     "where",
 ]

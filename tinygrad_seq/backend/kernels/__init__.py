@@ -2,6 +2,7 @@
 
 from ..base import Kernel
 from .attention import attention, multi_head_attention
+from .crf import crf_log_likelihood
 from .dropout import dropout
 from .gelu import gelu
 from .gru import gru_cho_sequence, gru_sequence
@@ -14,6 +15,7 @@ from .softmax import log_softmax, masked_softmax, softmax
 
 KERNELS: dict[str, Kernel] = {
     "attention": attention,
+    "crf_log_likelihood": crf_log_likelihood,
     "cross_entropy": cross_entropy,
     "dropout": dropout,
     "gelu": gelu,
