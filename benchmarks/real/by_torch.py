@@ -16,27 +16,29 @@ from .twins import twin, weights
 
 
 class Trained(NamedTuple):
-    """What came of it. The task's model has the weights of the best evaluation."""
+    """What came of it. The task's model has the weights of that step."""
 
     seconds: float  # of training, evaluations left out
-    best_step: int
-    best: dict[str, float]  # the metrics of that step
-    last: dict[str, float]  # and of the last one
+    step: int
+    metrics: dict[str, float]  # on what the task holds out
 
 
-def train(trainer: Trainer) -> Trained:
+def train(trainer: Trainer, *, best: bool = True) -> Trained:
     """Train the twin of a trainer's model as the trainer would, which itself does nothing.
 
     Batches, schedule, clipping and the settings of the optimizer are the trainer's. To be judged, the twin's weights
     are loaded into our model: the task's own `evaluate` judges both. Dropout draws other zeros.
+
+    Args:
+        best: keep the step that the trainer would call best; else the last one.
     """
     if trainer.accumulate != 1:
         raise ValueError(f"a twin takes one batch a step, got accumulate={trainer.accumulate}")
-    task, model = trainer.task, trainer.task.model
+    task, model, by = trainer.task, trainer.task.model, trainer.best_by
     other = twin(model)
     optimizer = same_optimizer(trainer.optimizer, dict(model.named_parameters()), dict(other.named_parameters()))
-    batches, seconds, best = task.batches(), 0.0, Trained(0.0, 0, {}, {})
-    best_weights: dict[str, Any] = {}
+    batches, seconds = task.batches(), 0.0
+    kept: tuple[int, dict[str, float], dict[str, Any]] = (0, {}, {})
     for step in range(1, trainer.steps + 1):
         start = time.perf_counter()
         if trainer.schedule is not None:
@@ -51,12 +53,10 @@ def train(trainer: Trainer) -> Trained:
         if step % trainer.evaluate_every == 0 or step == trainer.steps:
             model.load_state_dict(weights(other))
             metrics = task.evaluate()
-            by = trainer.best_by
-            if is_better(by, metrics[by], than=best.best.get(by, math.nan)):
-                best, best_weights = best._replace(best_step=step, best=metrics), weights(other)
-            best = best._replace(last=metrics)
-    model.load_state_dict(best_weights)
-    return best._replace(seconds=seconds)
+            if not best or is_better(by, metrics[by], than=kept[1].get(by, math.nan)):
+                kept = step, metrics, weights(other)
+    model.load_state_dict(kept[2])
+    return Trained(seconds, *kept[:2])
 
 
 def same_optimizer(ours: Any, parameters: dict[str, ts.Tensor], theirs: dict[str, Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import eq
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from ... import viz
 from ...data import AnyVocabulary, Labels, Vocabulary, agreement, classification_batches, pad_batch, read_labelled
-from ...models import Classifier, ClassifierConfig
+from ...models import Classifier, ClassifierConfig, NaiveBayes, NaiveBayesConfig
 from ...models.classifier import POOLINGS
 from ...nn import Module, evaluating
 from ...ops import softmax
@@ -113,6 +114,14 @@ class ClassifierJob(job.Job):
                 label = labels.symbols[int(row.argmax())]
                 chances = dict(zip(labels.symbols, row.round(6).tolist(), strict=True))
                 yield job.Prediction(label, {"text": line, "label": label, "probabilities": chances})
+
+    def baselines(self, training: Sequence[Labelled], held_out: Sequence[Labelled]) -> dict[str, dict[str, float]]:
+        labels: Any = self.vocabularies["labels"]
+        bayes = NaiveBayes(NaiveBayesConfig(len(self.vocabularies["words"]), len(labels)))
+        bayes.fit([self._ids(text) for _, text in training], labels.encode(label for label, _ in training))
+        found = labels.decode(bayes.predict([self._ids(text) for _, text in held_out]))
+        right = [label for label, _ in held_out]
+        return {"naive Bayes": {"accuracy": sum(map(eq, found, right)) / len(right)}}
 
     def sections(self, model: Any, held_out: Sequence[Labelled], folder: Path) -> Iterable[Section]:
         labels: Any = self.vocabularies["labels"]

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ... import viz
-from ...data import AnyVocabulary, Labels, Vocabulary, agreement, pad_batch, read_columns, tagging_batches
-from ...models import Tagger, TaggerConfig
+from ...data import AnyVocabulary, Labels, Vocabulary, agreement, pad_batch, pad_words, read_columns, tagging_batches
+from ...models import MostFrequentTag, MostFrequentTagConfig, Tagger, TaggerConfig
 from ...nn import Module
-from ...train import TaggingTask, Task
+from ...train import TaggingTask, Task, span_scores
+from ...train.tagging import mark_spans
 from ...viz.page import Section
 from ..config import DATA, TRAINING, option
 from . import job
@@ -28,12 +29,16 @@ class TaggerJobConfig(job.Config):
     word_column: int = option(0, "The column of the words, counted from 0.", panel=DATA)
     tag_column: int = option(1, "The column of the tags, counted from 0; -1 is the last.", panel=DATA)
     separator: str = option("tab", "What stands between columns.", panel=DATA, choices=("tab", "space"))
-    lower: bool = option(False, "Read words in lower case.", panel=DATA)
+    lower: bool = option(False, "Read words in lower case; their characters stay.", panel=DATA)
     min_count: int = option(2, "Words that come more rarely are <unk>.", panel=DATA, least=1)
     cell: str = option("lstm", "The recurrent layers, one in each direction.", choices=CELLS)
     embedding: int = option(64, "D, the width of a word's vector.", least=1)
     hidden: int = option(64, "H, the width of one direction.", least=1)
     layers: int = option(1, "Recurrent layers, one above the other.", least=1)
+    characters: bool = option(False, "Look into words: a layer in each direction over their characters.")
+    character_size: int = option(32, "The width of a character's vector, and of one direction.", least=1)
+    crf: bool = option(False, "Choose the tags of a sentence together, by a conditional random field.")
+    word_dropout: float = option(0.0, "The probability of reading a word as <unk>, in training.", least=0.0, most=0.99)
     dropout: float = option(0.3, "The probability of a zero, in training.", least=0.0, most=0.99)
     lr: float = option(5e-3, "The largest learning rate.", panel=TRAINING, least=0.0)
 
@@ -45,6 +50,8 @@ class TaggerJob(job.Job):
     Examples:
 
     tinygrad-seq train tagger --data train.tsv --valid dev.tsv --out runs/tags
+
+    tinygrad-seq train tagger --data train.conll --valid dev.conll --characters --crf --best-by f1 --out runs/names
 
     tinygrad-seq train tagger --data en.conllu --word-column 1 --tag-column 3 --out runs/ud
     """
@@ -62,12 +69,15 @@ class TaggerJob(job.Job):
 
     @classmethod
     def number(cls, config: TaggerJobConfig, training: Any, held_out: Any) -> dict[str, AnyVocabulary]:
-        words = ([_as_read(config, word) for word in words] for words, _ in training)
+        read = ([_as_read(config, word) for word in words] for words, _ in training)
         tags = (tag for examples in (training, held_out) for _, tags in examples for tag in tags)
-        return {
-            "words": Vocabulary.from_sequences(words, min_count=config.min_count),
+        vocabularies: dict[str, AnyVocabulary] = {
+            "words": Vocabulary.from_sequences(read, min_count=config.min_count),
             "tags": Labels.from_labels(tags),
         }
+        if config.characters:
+            vocabularies["characters"] = Vocabulary.from_sequences(word for words, _ in training for word in words)
+        return vocabularies
 
     def model(self) -> Module:
         c = self.config
@@ -80,6 +90,11 @@ class TaggerJob(job.Job):
                 num_layers=c.layers,
                 cell=c.cell,
                 dropout=c.dropout,
+                num_characters=len(self.vocabularies["characters"]) if c.characters else 0,
+                character_size=c.character_size,
+                word_dropout=c.word_dropout,
+                unknown=Vocabulary.unk,
+                crf=c.crf,
             )
         )
 
@@ -92,8 +107,17 @@ class TaggerJob(job.Job):
 
     def _batches(self, sentences: Sequence[Sentence], seed: int | None) -> Any:
         tags: Any = self.vocabularies["tags"]
-        ids = [self._ids(words) for words, _ in sentences]
-        return tagging_batches(ids, [tags.encode(own) for _, own in sentences], self.config.batch_size, seed=seed)
+        return tagging_batches(
+            [self._ids(words) for words, _ in sentences],
+            [tags.encode(own) for _, own in sentences],
+            self.config.batch_size,
+            seed=seed,
+            characters=[self._spelled(words) for words, _ in sentences] if self.config.characters else None,
+        )
+
+    def _spelled(self, words: Sequence[str]) -> list[Any]:
+        vocabulary: Any = self.vocabularies["characters"]
+        return [vocabulary.encode(word) for word in words]
 
     def _ids(self, words: Sequence[str]) -> Any:
         vocabulary: Any = self.vocabularies["words"]
@@ -107,10 +131,26 @@ class TaggerJob(job.Job):
         labels: Any = self.vocabularies["tags"]
         for k in range(0, len(sentences), job.TOGETHER):
             some = sentences[k : k + job.TOGETHER]
-            tokens, lengths = pad_batch([self._ids(words) for words in some])
+            ids = [self._ids(words) for words in some]
+            if self.config.characters:
+                tokens, lengths = pad_words(ids, [self._spelled(words) for words in some])
+            else:
+                tokens, lengths = pad_batch(ids)
             predicted = model.predict(tokens, lengths).numpy()
             for words, row in zip(some, predicted, strict=True):
                 yield words, labels.decode(row[: len(words)])
+
+    def baselines(self, training: Sequence[Sentence], held_out: Sequence[Sentence]) -> dict[str, dict[str, float]]:
+        tags: Any = self.vocabularies["tags"]
+        counts = MostFrequentTag(MostFrequentTagConfig(len(self.vocabularies["words"]), len(tags)))
+        counts.fit([self._ids(words) for words, _ in training], [tags.encode(own) for _, own in training])
+        found = [tags.decode(row) for row in counts.predict([self._ids(words) for words, _ in held_out])]
+        right = [own for _, own in held_out]
+        hits = sum(one == other for a, b in zip(found, right, strict=True) for one, other in zip(a, b, strict=True))
+        metrics = {"accuracy": hits / sum(map(len, right))}
+        if mark_spans(tags):
+            metrics["f1"] = span_scores(found, right).f1
+        return {"most frequent tag": metrics}
 
     def sections(self, model: Any, held_out: Sequence[Sentence], folder: Path) -> Iterable[Section]:
         labels: Any = self.vocabularies["tags"]
