@@ -6,13 +6,14 @@ import math
 import time
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 import tinygrad_seq as ts
 from tinygrad_seq.train import Trainer
 from tinygrad_seq.train.task import is_better
 
-from .twins import twin, weights
+from .twins import begin_as_nanogpt, random_blocks, twin, weights
 
 
 class Trained(NamedTuple):
@@ -23,7 +24,7 @@ class Trained(NamedTuple):
     metrics: dict[str, float]  # on what the task holds out
 
 
-def train(trainer: Trainer, *, best: bool = True) -> Trained:
+def train(trainer: Trainer, *, best: bool = True, own_text: np.ndarray | None = None) -> Trained:
     """Train the twin of a trainer's model as the trainer would, which itself does nothing.
 
     Batches, schedule, clipping and the settings of the optimizer are the trainer's. To be judged, the twin's weights
@@ -31,6 +32,7 @@ def train(trainer: Trainer, *, best: bool = True) -> Trained:
 
     Args:
         best: keep the step that the trainer would call best; else the last one.
+        own_text: of a GPT: the ids of its training text, for initial weights and batches as nanoGPT draws them.
     """
     if trainer.accumulate != 1:
         raise ValueError(f"a twin takes one batch a step, got accumulate={trainer.accumulate}")
@@ -38,6 +40,9 @@ def train(trainer: Trainer, *, best: bool = True) -> Trained:
     other = twin(model)
     optimizer = same_optimizer(trainer.optimizer, dict(model.named_parameters()), dict(other.named_parameters()))
     batches, seconds = task.batches(), 0.0
+    if own_text is not None:
+        begin_as_nanogpt(other)
+        batches = random_blocks(own_text, *next(batches)[0].shape)
     kept: tuple[int, dict[str, float], dict[str, Any]] = (0, {}, {})
     for step in range(1, trainer.steps + 1):
         start = time.perf_counter()

@@ -113,11 +113,12 @@ def in_torch(name: str, settings: Settings) -> dict[str, Any]:
     from .by_torch import train
 
     torch.set_num_threads(settings.threads)
-    torch.manual_seed(settings.seed)  # of dropout
+    torch.manual_seed(settings.seed)  # of dropout, and of what begins by itself
     real, m = REAL[name], REAL[name].measure
     prepared = prepare(name, settings)
     model = prepared.trainer.task.model
-    found = train(prepared.trainer, best=real.checkpoint == "best")
+    own_text = prepared.job.vocabulary.encode(prepared.training) if real.own_start else None
+    found = train(prepared.trainer, best=real.checkpoint == "best", own_text=own_text)
     metrics = prepared.job.task(model, None, prepared.judged).evaluate()
     return {
         "value": m.scale * metrics[m.name],

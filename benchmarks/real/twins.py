@@ -6,6 +6,7 @@ piece of code judges both.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ def weights(found: Any) -> dict[str, np.ndarray]:
 
 def on_torch(x: Any) -> Any:
     """An array or a tensor of ours as one of PyTorch's."""
+    if isinstance(x, torch.Tensor):
+        return x
     return torch.from_numpy(np.ascontiguousarray(x.numpy() if isinstance(x, ts.Tensor) else x))
 
 
@@ -140,6 +143,24 @@ class GPT(nn.Module):
         x = self.blocks(self.dropout(self.tokens(ids) + self.positions.weight[: ids.shape[1]]))
         table = self.output.weight if hasattr(self, "output") else self.tokens.weight
         return mean_loss(F.linear(x, table), batch[1])
+
+
+def begin_as_nanogpt(model: GPT) -> None:
+    """nanoGPT's initial weights: normal with deviation 0.02, smaller where a block adds to the sum of all blocks."""
+    for name, p in model.named_parameters():
+        if p.ndim == 2:
+            adds = name.endswith(("out_proj.weight", "linear2.weight"))
+            nn.init.normal_(p, 0.0, 0.02 / (2 * len(model.blocks.layers)) ** 0.5 if adds else 0.02)
+        else:
+            nn.init.constant_(p, float(name.endswith("weight")))
+
+
+def random_blocks(text: np.ndarray, B: int, T: int) -> Iterator[Any]:
+    """Blocks from anywhere in a text, (N,) ids, as nanoGPT draws them."""
+    ids = torch.from_numpy(text.astype(np.int64))
+    while True:
+        starts = torch.randint(len(ids) - T, (B,))
+        yield torch.stack([ids[k : k + T] for k in starts]), torch.stack([ids[k + 1 : k + T + 1] for k in starts])
 
 
 class Classifier(nn.Module):
