@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import json
 from statistics import fmean
-from typing import Any
 
-from .table import NAMES, RESULTS, ROOT, Kept, Measure, claims, seconds, spread, table, values
+from .table import REAL, RECIPES, RESULTS, ROOT, Kept, claims, deviation, eval_command, seconds, train_command, values
 
 PAGE = ROOT / "docs" / "real-tasks.md"
 
 HEAD = """\
 # Real tasks, real numbers
 
-Each task is a recipe, and one command that trains by it, on a data set that others publish numbers for. Beside it stand
-what needs no training, and the same model in PyTorch: of the same architecture and initial weights, on the same
-batches, with the same optimizer and number of steps, judged by the same code. Dropout draws other zeros there.
+Each task is a recipe and one command that trains by it, on a data set that others publish numbers for. Beside it stands
+what needs no training and has to be beaten, and the same model in PyTorch: of one architecture, from the same initial
+weights, on the same batches, with the same optimizer, schedule and number of steps, judged by the same code. Only
+dropout draws other zeros.
 
-The numbers are means over the seeds, ± the standard deviation between them. Seconds are those of training alone,
-without evaluations; ours and PyTorch's were trained one after the other on the same machine, seed by seed.
-`python -m benchmarks.real --keep` measures all of it, `python -m benchmarks.real.page` writes this page anew.
+Results are means over the seeds, ± the standard deviation between them. Seconds are those of training, without
+evaluations; the two sides took turns, seed by seed, on the same machine and with as many threads.
+`python -m benchmarks.real --keep` measures it all, `python -m benchmarks.real.page` writes this page anew.
 """
+MACHINE = ("processor", "cores", "numpy", "numba", "torch")
 
 
 def kept(name: str) -> Kept:
@@ -28,73 +29,67 @@ def kept(name: str) -> Kept:
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def kept_names() -> list[str]:
-    """The tasks of which something was kept, in the order of the table."""
-    return [name for name in NAMES if (RESULTS / f"{name}.json").exists()]
-
-
 def page() -> str:
-    """The whole page."""
-    names = kept_names()
-    return "\n".join([HEAD, summary(names), *(section(name) for name in names)])
+    """The whole page; a task of which nothing was kept says so."""
+    names = [name for name in REAL if (RESULTS / f"{name}.json").exists()]
+    parts = [HEAD, summary(names)] if names else [HEAD]
+    if missing := [name for name in REAL if name not in names]:
+        parts.append(f"Not measured yet: {', '.join(missing)}.\n")
+    return "\n".join([*parts, *(section(name) for name in names)])
 
 
 def summary(names: list[str]) -> str:
     """A row for each task."""
     rows = []
     for name in names:
-        found, real = kept(name), table()[name]
-        m = real.measure
-        best = max(found["baselines"], key=lambda each: m.better(found["baselines"][each], 0.0))
+        found, real = kept(name), REAL[name]
         rows.append(
             [
                 f"[{real.title}](#{anchor(real.title)})",
-                m.unit,
-                mean(found, "ours", m),
-                mean(found, "torch", m),
-                f"{m.text(found['baselines'][best])} ({best})",
+                real.measure.unit,
+                mean(name, "ours"),
+                mean(name, "torch"),
+                real.measure.text(found["baselines"][real.to_beat]),
                 f"{seconds(found, 'ours'):.0f}",
                 f"{seconds(found, 'torch'):.0f}",
             ]
         )
-    return markdown(["task", "measure", "result", "PyTorch", "to beat", "seconds", "PyTorch's seconds"], rows)
+    return markdown(["task", "measure", "result", "PyTorch", "to beat", "seconds", "PyTorch's"], rows)
 
 
 def section(name: str) -> str:
-    """One task: what it is, its command, its numbers, what is claimed of them."""
-    found, real = kept(name), table()[name]
+    """One task: what it is, its commands, its numbers, what is claimed of them."""
+    found, real = kept(name), REAL[name]
     m, source = real.measure, real.source
+    baselines = ", ".join(f"{m.text(value)} by {each}" for each, value in found["baselines"].items())
     runs = [
         [str(run["seed"])]
         + [text for side in ("ours", "torch") for text in (m.text(run[side]["value"]), f"{run[side]['seconds']:.0f}")]
         for run in found["runs"]
     ]
-    baselines = ", ".join(f"{m.text(value)} by {each}" for each, value in found["baselines"].items())
     judged = [
         [claim.sentence, f"{claim.value:.3g}", f"{'≤' if claim.relation == '<=' else '≥'} {claim.threshold:.3g}"]
         for claim in claims(real, found)
     ]
-    where = ", ".join(
-        f"{key} {found['machine'][key]}"
-        for key in ("processor", "cores", "numpy", "numba", "torch")
-        if key in found["machine"]
-    )
+    commands = train_command(real, name, "data", f"runs/{name}"), eval_command(real, "data", f"runs/{name}")
+    machine = ", ".join(f"{key} {found['machine'][key]}" for key in MACHINE if key in found["machine"])
     parts = [
         f"## {real.title}",
         real.about,
-        f"```\n{' '.join(real.command(name, 'data', f'runs/{name}'))}\n```",
-        f"Measured: {m.unit}, on {real.measured_on}. Without training: {baselines}.",
-        markdown(["seed", m.unit, "seconds", f"PyTorch's {m.unit}", "PyTorch's seconds"], runs),
-        markdown(["claim", "measured", "threshold"], judged),
-        f"{found['parameters']:,} parameters, {found['threads']} threads. {where}.",
+        "```\n" + "\n".join(" ".join(command) for command in commands) + "\n```",
+        f"Measured in {m.unit}. Without training: {baselines}.",
+        markdown(["seed", m.unit, "seconds", f"PyTorch: {m.unit}", "seconds"], runs).rstrip(),
+        markdown(["claim", "measured", "threshold"], judged).rstrip(),
+        f"{found['parameters']:,} parameters, {found['threads']} threads; {machine}. "
+        f"The settings: [{name}.toml](../{(RECIPES / f'{name}.toml').relative_to(ROOT).as_posix()}).",
         f"Data: [{source.name}]({source.link}), {source.licence}.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def mean(found: Kept, side: str, m: Measure) -> str:
-    numbers = values(found, side)
-    return f"{m.text(fmean(numbers))} ± {m.text(spread(numbers))}"
+def mean(name: str, side: str) -> str:
+    numbers, m = values(kept(name), side), REAL[name].measure
+    return f"{m.text(fmean(numbers))} ± {m.text(deviation(numbers))}"
 
 
 def anchor(title: str) -> str:
@@ -102,9 +97,9 @@ def anchor(title: str) -> str:
     return "".join(c for c in title.lower().replace(" ", "-") if c.isalnum() or c == "-")
 
 
-def markdown(columns: list[str], rows: list[list[Any]]) -> str:
+def markdown(columns: list[str], rows: list[list[str]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in lines) + "\n"
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -135,9 +135,9 @@ REAL = {
         "A GPT on Shakespeare",
         "nanoGPT's settings for a CPU, exactly: 4 blocks of 4 heads, 128 wide, 12 blocks of 64 characters a step, "
         "2,000 steps. The last tenth of the text is held out, as nanoGPT does, and all of it is predicted. PyTorch's "
-        "side is nanoGPT's model, uncompiled as its command for a CPU says, here from initial weights of its own and on "
-        "batches of its own. nanoGPT publishes 1.88, of a part of the held-out text. Count tables that look further back "
-        "are stronger than either after so few steps.",
+        "side is nanoGPT's model, uncompiled, as its command for a CPU says; its initial weights and batches are "
+        "its own. nanoGPT publishes 1.88, of a part of the held-out text. Count tables that look further "
+        "back are stronger than either after so few steps.",
         "gpt",
         {"data": "tinyshakespeare/input.txt"},
         None,
