@@ -44,7 +44,10 @@ def train(kind: type[Job], given: dict[str, Any], *, out: Path, file: Path | Non
         _train(console, trainer, config.steps, out, job)
     if not finished or not (out / PAGE).exists():
         use_best(model, out)
-        write_page(job, model, training, held_out, out)
+        try:
+            write_page(job, model, training, held_out, out)
+        except ImportError as error:  # training does not need what plots do
+            console.print(f"no {PAGE}: {error}", soft_wrap=True, markup=False)
     best = trainer.best or trainer.history.validation[-1]
     if as_json:
         print(json.dumps(_summary(job, trainer, best, out)))
