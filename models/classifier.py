@@ -28,6 +28,8 @@ class ClassifierConfig:
         cell: "lstm", "gru" or "rnn".
         bidirectional: whether a second layer reads from the end.
         dropout: the probability of a zero, in training, on the embedding, between layers and before the output.
+        embedding_std: the deviation of the embeddings at first. Where words are many and most of them rare, a small one
+            such as 0.1: what was hardly ever seen then says little, instead of something at random.
 
     Raises:
         ValueError: for another pooling.
@@ -42,6 +44,7 @@ class ClassifierConfig:
     cell: str = "lstm"
     bidirectional: bool = True
     dropout: float = 0.0
+    embedding_std: float = 1.0
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
@@ -76,6 +79,7 @@ class Classifier(ts.nn.Module):
     def __init__(self, config: ClassifierConfig) -> None:
         self.config = config
         self.embedding = ts.nn.Embedding(config.vocab_size, config.embedding_size)
+        ts.nn.init.normal(self.embedding.weight, config.embedding_std)
         self.dropout = ts.nn.Dropout(config.dropout)
         self.encoder = recurrent(
             config.cell,
