@@ -17,7 +17,7 @@ from .table import OURS, ROWS
 FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER / "results"  # what the docs cite
 OUT = FOLDER.parent / "out" / "benchmarks"
-OTHER = ("scaling", "memory", "pictures", "import")  # what is measured beside the rows
+OTHER = ("scaling", "memory", "loop", "pictures", "import")  # what is measured beside the rows
 QUICK = ("lstm-256", "gru", "gpt", "seq2seq", "write-lstm-1", "overhead")  # under --quick, where nothing is named
 PEERS = tuple(name for name in KINDS if name not in OURS)
 
@@ -134,6 +134,11 @@ def run(options: argparse.Namespace, say: Any) -> dict[str, Any]:
             from .memory import WAYS, measure_ways
 
             results["memory"] = measure_ways(WAYS, say)
+        elif name == "loop":
+            from .loop import SUBJECTS as LOOPS
+            from .loop import measure_loops
+
+            results["loop"] = measure_loops(LOOPS, settings.rounds, say)
         elif name == "pictures":
             from .pictures import SUBJECTS, measure_pictures
 

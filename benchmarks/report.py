@@ -55,6 +55,8 @@ def tables(results: Results) -> list[Table]:
         made.append(_scaling(results["scaling"]))
     if results.get("memory"):
         made.append(_growth(results["memory"]))
+    if results.get("loop"):
+        made.append(_loop(results["loop"]))
     if results.get("pictures"):
         made.append(_pictures(results["pictures"]))
     if results.get("imports"):
@@ -157,6 +159,16 @@ def _growth(memory: Mapping[str, Any]) -> Table:
         points = ", ".join(f"{T:,}: {_digits(MB)}" for T, MB in zip(way["lengths"], way["MB"], strict=True))
         lines.append([way["about"], points, _exponent(way["exponent"])])
     return Table("Memory, MB, by the length T; k in memory ∝ Tᵏ", ["what", "MB", "k"], lines)
+
+
+def _loop(loop: Mapping[str, Any]) -> Table:
+    lines = []
+    for found in loop.values():
+        speeds = [_digits(found["per_second"][each]["median"]) for each in ("bare", "loop")]
+        cost = "{median:.1f} ({low:.1f}–{high:.1f})".format(**{q: 100 * x for q, x in found["cost"].items()})
+        lines.append([found["about"], *speeds, cost, _digits(found["checkpoint"])])
+    title = "The Trainer's loop: predictions per second against its bare step's"
+    return Table(title, ["what", "bare step", "loop", "loop's cost, %", "a checkpoint, ms"], lines)
 
 
 def _pictures(pictures: Mapping[str, Any]) -> Table:

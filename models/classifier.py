@@ -28,6 +28,8 @@ class ClassifierConfig:
         cell: "lstm", "gru" or "rnn".
         bidirectional: whether a second layer reads from the end.
         dropout: the probability of a zero, in training, on the embedding, between layers and before the output.
+        embedding_std: the deviation of the embeddings at first. Where words are many and most of them rare, a small one
+            such as 0.1: what was hardly ever seen then says little, instead of something at random.
 
     Raises:
         ValueError: for another pooling.
@@ -42,6 +44,7 @@ class ClassifierConfig:
     cell: str = "lstm"
     bidirectional: bool = True
     dropout: float = 0.0
+    embedding_std: float = 1.0
 
     def __post_init__(self) -> None:
         if self.pooling not in POOLINGS:
@@ -60,8 +63,7 @@ class Classifier(ts.nn.Module):
         P(class) = softmax(W_hy c + b_y)
 
     Shapes: tokens (B, T), integers -> logits (B, K); s (2H,), W_hy (K, 2H), or H with one direction; b_y (K,).
-    s begins at 0: attention begins as the mean. Embeddings begin small, with deviation 0.1: a rare word whose vector is
-    large by chance drowns out what was learned of the others.
+    s begins at 0: attention begins as the mean.
 
     Calling it:
         lengths: (B,) integers from 1 to T, for padded batches: padding is never seen.
@@ -77,7 +79,7 @@ class Classifier(ts.nn.Module):
     def __init__(self, config: ClassifierConfig) -> None:
         self.config = config
         self.embedding = ts.nn.Embedding(config.vocab_size, config.embedding_size)
-        ts.nn.init.normal(self.embedding.weight, 0.1)
+        ts.nn.init.normal(self.embedding.weight, config.embedding_std)
         self.dropout = ts.nn.Dropout(config.dropout)
         self.encoder = recurrent(
             config.cell,

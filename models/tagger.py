@@ -35,6 +35,8 @@ class TaggerConfig:
         word_dropout: the probability, in training, that a symbol is read as `unknown`: so the model learns what to do
             with one, from its characters and from its neighbours.
         unknown: the id of symbols that are not in the vocabulary.
+        embedding_std: the deviation of the embeddings at first. Where words are many and most of them rare, a small one
+            such as 0.1: what was hardly ever seen then says little, instead of something at random.
         crf: whether tags are judged together, by a conditional random field, and not each by itself.
     """
 
@@ -50,6 +52,7 @@ class TaggerConfig:
     character_size: int = 32
     word_dropout: float = 0.0
     unknown: int = 3
+    embedding_std: float = 1.0
     crf: bool = False
 
 
@@ -66,9 +69,6 @@ class Tagger(ts.nn.Module):
 
     Shapes: tokens (B, T), integers, or `data.Words` with characters -> scores (B, T, K); W_hy (K, 2H), or (K, H) with
     one direction; b_y (K,).
-
-    Embeddings begin small, with deviation 0.1: a word that was hardly ever seen says little, and does not drown out its
-    characters and its neighbours.
 
     Calling it:
         lengths: (B,) integers from 1 to T, for padded batches: padding changes no tag. Scores beyond the end are those
@@ -94,7 +94,7 @@ class Tagger(ts.nn.Module):
             raise ValueError(f"Tagger: word_dropout is a probability, 0 <= p < 1, got {config.word_dropout}")
         self.config = config
         self.embedding = ts.nn.Embedding(config.vocab_size, config.embedding_size)
-        ts.nn.init.normal(self.embedding.weight, 0.1)
+        ts.nn.init.normal(self.embedding.weight, config.embedding_std)
         self.spelling = Spelling(config) if config.num_characters else None
         self.dropout = ts.nn.Dropout(config.dropout)
         self.encoder = recurrent(
@@ -172,7 +172,7 @@ class Spelling(ts.nn.Module):
     def __init__(self, config: TaggerConfig) -> None:
         size = config.character_size
         self.embedding = ts.nn.Embedding(config.num_characters, size)
-        ts.nn.init.normal(self.embedding.weight, 0.1)
+        ts.nn.init.normal(self.embedding.weight, config.embedding_std)
         self.encoder = recurrent(config.cell, size, size, 1, bidirectional=True)
 
     def forward(self, characters: Any) -> ts.Tensor:

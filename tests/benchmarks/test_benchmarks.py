@@ -20,6 +20,7 @@ from benchmarks import __main__ as command
 from benchmarks import (
     contender,
     import_time,
+    loop,
     machine,
     memory,
     pictures,
@@ -302,11 +303,12 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(memory, "WAYS", {name: way._replace(lengths=(8, 16)) for name, way in memory.WAYS.items()})
     some = {name: pictures.SUBJECTS[name]._replace(sizes=(2, 4)) for name in ("opened", "grid", "loop")}
     monkeypatch.setattr(pictures, "SUBJECTS", some)
+    monkeypatch.setattr(loop, "STEPS", 2)
     return tmp_path
 
 
 def test_everything_by_the_command(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names = ["lstm-128", "write-gpt-1", "overhead", "scaling", "memory", "pictures", "import"]
+    names = ["lstm-128", "write-gpt-1", "overhead", "scaling", "memory", "loop", "pictures", "import"]
     arguments = ["--peers", "none", "--rounds", "1", "--seconds", "0.001", "--threads", "1"]
     assert command.main([*names, *arguments]) == 0
     results = json.loads((small / "out/results.json").read_text(encoding="utf-8"))
@@ -314,6 +316,9 @@ def test_everything_by_the_command(small: Path, capsys: pytest.CaptureFixture[st
     assert results["rows"]["write-gpt-1"]["contenders"]["numpy"]["seconds"]["median"] > 0
     assert results["scaling"]["T"]["contenders"]["numpy"]["values"] == [2, 3]
     assert set(results["memory"]) == {"bptt", "truncated", "attention", "definition"}
+    assert set(results["loop"]) == {"char-lm", "gpt"}
+    assert all(found["per_second"]["bare"]["median"] > 1 for found in results["loop"].values())
+    assert all(found["cost"]["median"] > -1 and found["checkpoint"] > 0 for found in results["loop"].values())
     assert results["pictures"]["opened"]["boxes"][1] > results["pictures"]["opened"]["boxes"][0] > 10
     assert all(min(found["dot"] + found["svg"] + found["MB"]) > 0 for found in results["pictures"].values())
     assert results["imports"]["tinygrad_seq"]["median"] > 0
@@ -324,6 +329,7 @@ def test_everything_by_the_command(small: Path, capsys: pytest.CaptureFixture[st
         "Time",
         "Time of a step, ms, by size",
         "Memory, MB, by the length T",
+        "The Trainer's loop",
         "Pictures",
         "Import, ms",
     ):

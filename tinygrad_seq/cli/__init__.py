@@ -305,7 +305,7 @@ def _add_training(kind: type[Job]) -> None:
         own("resume", bool, False, "Go on from OUT's latest checkpoint.", "--resume"),
         own("json", bool, False, "Print one JSON object; the rest goes to stderr.", "--json"),
     )
-    text = f"{inspect.cleandoc(kind.about)}\n\nA file of data holds {kind.file}."
+    text = f"{inspect.cleandoc(kind.about)}\n\nA file of data holds {kind.file}. Built in: {kind.built_in}."
     train_app.command(kind.name, help=text)(command(kind.Config, run, *first))
 
 

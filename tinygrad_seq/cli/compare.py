@@ -63,9 +63,10 @@ def _read(folder: Path, metric: str) -> Compared:
 
 
 def _changed(runs: Sequence[Compared]) -> list[str]:
-    """The settings in which the runs differ."""
-    names = dict.fromkeys(field.name for run in runs for field in dataclasses.fields(run.config))
-    values = {name: {repr(getattr(run.config, name, None)) for run in runs} for name in names if name not in IGNORED}
+    """The settings that all runs have, and in which they differ."""
+    names = [field.name for field in dataclasses.fields(runs[0].config) if field.name not in IGNORED]
+    shared = [name for name in names if all(hasattr(run.config, name) for run in runs)]
+    values = {name: {repr(getattr(run.config, name)) for run in runs} for name in shared}
     return [name for name, found in values.items() if len(found) > 1]
 
 
@@ -81,7 +82,7 @@ def _plain(run: Compared, changed: Sequence[str]) -> dict[str, Any]:
         "seconds": _seconds(run),
         "best": {"step": run.best[0]} | run.best[1],
         "last": {"step": run.log.validation[-1][0]} | run.log.validation[-1][1],
-        "settings": {name: getattr(run.config, name, None) for name in changed},
+        "settings": {name: getattr(run.config, name) for name in changed},
     }
 
 
@@ -98,7 +99,7 @@ def _table(runs: Sequence[Compared], metric: str, changed: Sequence[str]) -> Tab
         table.add_row(
             str(run.folder),
             run.kind,
-            *(_short(getattr(run.config, name, "")) for name in changed),
+            *(_short(getattr(run.config, name)) for name in changed),
             *(f"{best[name]:.4f}" for name in (metric, *others)),
             str(step),
             str(run.log.validation[-1][0]),

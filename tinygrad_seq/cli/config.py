@@ -60,7 +60,7 @@ def check(field: dataclasses.Field[Any], kind: type, value: Any) -> Any:
         raise ValueError(f"expected {_or(about['choices'])}, got {value!r:.80}")
     least, most = about["least"], about["most"]
     if (least is not None and not value >= least) or (most is not None and not value <= most):
-        between = f"from {least} to {most}" if most is not None and least is not None else f"at least {least}"
+        between = f"from {least} to {most}" if most is not None else f"of at least {least}"
         raise ValueError(f"expected {'a number' if kind is float else 'a whole number'} {between}, got {value}")
     return value
 
@@ -183,7 +183,7 @@ def differing(before: Any, now: Any) -> list[str]:
     """The names of the fields that a run must keep, and that two configs of one kind do not share."""
     return [
         field.name
-        for field in dataclasses.fields(now)
+        for field in ordered(now)
         if not field.metadata["free"] and getattr(before, field.name) != getattr(now, field.name)
     ]
 

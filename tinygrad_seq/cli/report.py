@@ -48,10 +48,10 @@ def write_page(job: Job, model: Any, training: Any, held_out: Any, folder: Path)
 def _about(job: Job, model: Any, log: Any, best_step: int) -> str:
     seconds = log.reports[-1].get("seconds", 0.0) if log.reports else 0.0
     parameters = sum(p.size for p in model.parameters())
-    source = job.config.data or "built-in data"
+    source = job.config.data or job.built_in
     steps = log.validation[-1][0]
     return (
-        f"A {type(model).__name__} of {parameters:,} parameters, trained by `tinygrad-seq train {job.name}` on "
+        f"{type(model).__name__}, {parameters:,} parameters, trained by tinygrad-seq train {job.name} on "
         f"{source} in {steps:,} steps and {seconds:,.0f} seconds. Its best evaluation was at step {best_step:,}; what "
         "follows is of the model as it was then."
     )

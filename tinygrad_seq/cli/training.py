@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from ..train import Interrupted, begin, load_checkpoint
-from ..train.checkpoint import best_checkpoint, latest_checkpoint
+from ..train import Interrupted, begin, best_checkpoint, latest_checkpoint, load_checkpoint, read_log
 from .config import build, differing, flag, read_toml
 from .jobs import Job
 from .progress import progress
@@ -35,16 +35,24 @@ def train(kind: type[Job], given: dict[str, Any], *, out: Path, file: Path | Non
     model = job.model()
     model.to(config.device)
     trainer = trainer_of(job, job.task(model, training, held_out), out)
-    line = begin(trainer, resume=resume)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        lines = [begin(trainer, resume=resume)]
     _make(out)
-    console.print(line, soft_wrap=True, markup=False)
+    for line in lines + [f"warning: {each.message}" for each in caught]:
+        console.print(line, soft_wrap=True, markup=False)
     finished = trainer.finished
-    if not finished:
+    if finished:
+        trainer.run()  # which evaluates, if that was never done, and changes nothing
+    else:
         save_config(out, job)
         _train(console, trainer, config.steps, out, job)
-    if not finished or not (out / PAGE).exists():
+    if read_log(out).validation and not (finished and (out / PAGE).exists()):
         use_best(model, out)
-        write_page(job, model, training, held_out, out)
+        try:
+            write_page(job, model, training, held_out, out)
+        except ImportError as error:  # training does not need what plots do
+            console.print(f"no {PAGE}: {error}", soft_wrap=True, markup=False)
     best = trainer.best or trainer.history.validation[-1]
     if as_json:
         print(json.dumps(_summary(job, trainer, best, out)))

@@ -20,9 +20,9 @@ def evaluate(folder: Path, *, data: Path | None, checkpoint: str, device: str | 
     run = load(folder, checkpoint, device)
     job = run.job
     if data is None:
-        _, held_out = type(job).read(job.config)
+        _, held_out = job.read(job.config)
     else:
-        held_out = type(job).examples(job.config, str(data))
+        held_out = job.more(str(data))
     metrics = job.task(run.model, None, held_out).evaluate()
     if as_json:
         about = {"run": str(folder), "kind": job.name, "step": run.checkpoint.step}

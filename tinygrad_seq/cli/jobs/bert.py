@@ -52,6 +52,7 @@ class BERTJob(job.Job):
     tinygrad-seq train bert --data sentences.txt --layers 4 --hidden 128 --out runs/sentences
     """
     file = "a sentence, or another short text, a line"
+    built_in = "sentences of the Python manual, which every Python carries"
     Config = BERTJobConfig
     unit = "hidden word"
 

@@ -54,6 +54,7 @@ class ClassifierJob(job.Job):
     tinygrad-seq train classifier --data train.txt --valid dev.txt --pooling attention --out runs/attention
     """
     file = "an example a line, its label first: 1 a joy to watch"
+    built_in = "made-up sentences up to their verb: is the subject one or several?"
     Config = ClassifierJobConfig
     unit = "text"
 
@@ -63,7 +64,15 @@ class ClassifierJob(job.Job):
             made_up = agreement(1000, seed=job.MADE_UP_SEED)
             several = ("were", "are", "have")
             return [("several" if s.right in several else "one", " ".join(s.tokens[: s.verb])) for s in made_up]
-        return list(read_labelled(path, separator={"tab": "\t", "space": " "}[config.separator]))
+        return cls._read(config, path, None)
+
+    def more(self, path: str) -> list[Labelled]:
+        labels: Any = self.vocabularies["labels"]
+        return self._read(self.config, path, labels.symbols)
+
+    @staticmethod
+    def _read(config: ClassifierJobConfig, path: str, labels: Sequence[str] | None) -> list[Labelled]:
+        return list(read_labelled(path, separator={"tab": "\t", "space": " "}[config.separator], labels=labels))
 
     @classmethod
     def number(cls, config: ClassifierJobConfig, training: Any, held_out: Any) -> dict[str, AnyVocabulary]:

@@ -69,6 +69,7 @@ class Job:
     name: ClassVar[str]  # of the command
     about: ClassVar[str]  # its help
     file: ClassVar[str]  # what stands in a file of data
+    built_in: ClassVar[str]  # what it learns from without a file
     Config: ClassVar[type[Config]] = Config
     unit: ClassVar[str] = "symbol"  # what one prediction of the loss is of
     writes: ClassVar[bool] = False  # whether it goes on from a prompt; else it says something of each line
@@ -82,6 +83,10 @@ class Job:
     def examples(cls, config: Any, path: str | None) -> Any:
         """What stands in a file; None for what is built in."""
         raise NotImplementedError
+
+    def more(self, path: str) -> Any:
+        """The examples of another file, whose labels the job must know."""
+        return self.examples(self.config, path)
 
     @classmethod
     def split(cls, config: Any, examples: Any) -> tuple[Any, Any]:

@@ -62,6 +62,7 @@ class PairsJob(job.Job):
     """A file of pairs, each source with one right translation or several."""
 
     file = "a source and a target a line, with a tab between them"
+    built_in = "dates in many spellings, to be written as 2026-12-31"
     unit = "symbol"
 
     @classmethod

@@ -20,6 +20,7 @@ from .pictures import confusions
 from .text import CELLS
 
 Sentence = tuple[list[str], list[str]]  # words, tags
+SHOWN = 8  # sentences on the page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,7 @@ class TaggerJob(job.Job):
     tinygrad-seq train tagger --data en.conllu --word-column 1 --tag-column 3 --out runs/ud
     """
     file = "a word a line with its tag in a column, and a blank line after each sentence: CoNLL, CoNLL-U, TSV"
+    built_in = "made-up sentences whose subject and verb are marked"
     Config = TaggerJobConfig
     unit = "tag"
 
@@ -63,8 +65,16 @@ class TaggerJob(job.Job):
     def examples(cls, config: TaggerJobConfig, path: str | None) -> list[Sentence]:
         if path is None:
             return [_marked(sentence) for sentence in agreement(1000, seed=job.MADE_UP_SEED)]
+        return cls._read(config, path, None)
+
+    def more(self, path: str) -> list[Sentence]:
+        tags: Any = self.vocabularies["tags"]
+        return self._read(self.config, path, tags.symbols)
+
+    @staticmethod
+    def _read(config: TaggerJobConfig, path: str, labels: Sequence[str] | None) -> list[Sentence]:
         separator = {"tab": "\t", "space": None}[config.separator]
-        read = read_columns(path, (config.word_column, config.tag_column), separator=separator)
+        read = read_columns(path, (config.word_column, config.tag_column), separator=separator, labels=labels)
         return [(words, tags) for words, tags in read]
 
     @classmethod
@@ -132,6 +142,7 @@ class TaggerJob(job.Job):
         for k in range(0, len(sentences), job.TOGETHER):
             some = sentences[k : k + job.TOGETHER]
             ids = [self._ids(words) for words in some]
+            tokens: Any
             if self.config.characters:
                 tokens, lengths = pad_words(ids, [self._spelled(words) for words in some])
             else:
@@ -161,12 +172,11 @@ class TaggerJob(job.Job):
             for one, other in zip(tags, right, strict=True)
         ]
         yield from confusions(pairs, labels, folder, "tag")
-        shown = list(zip(held_out, found, strict=True))[:8]
-        yield viz.Table(
-            "Held-out sentences",
-            ("sentence", "predicted", "right"),
-            [(" ".join(words), " ".join(tags), " ".join(right)) for (words, right), tags in shown],
-        )
+        lines = []
+        for (words, right), tags in list(zip(held_out, found, strict=True))[:SHOWN]:
+            said = zip(words, tags, right, strict=True)
+            lines.append(" ".join(f"{w}/{tag}" if tag == true else f"{w}/{tag} ({true})" for w, tag, true in said))
+        yield viz.Sample("Held-out sentences, tagged; in brackets what is right", "\n".join(lines))
 
 
 def _as_read(config: TaggerJobConfig, word: str) -> str:

@@ -54,6 +54,7 @@ class TextJob(job.Job):
     """A text, of which each symbol is predicted from those before it."""
 
     file = "a UTF-8 text, plain or gzip"
+    built_in = "the Python manual, which every Python carries"
     writes = True
 
     @classmethod
@@ -105,7 +106,9 @@ class RecurrentJob(TextJob):
     def task(self, model: Module, training: str | None, held_out: str) -> Task:
         c, held = self.config, self.vocabulary.encode(held_out)
         if training is None:  # nothing is learned: whatever is long enough
-            return LanguageModelTask(model, held, held, batch_size=1, num_steps=min(c.num_steps, len(held) - 1))
+            return LanguageModelTask(
+                model, held, held, batch_size=1, num_steps=min(c.num_steps, len(held) - 1), device=c.device
+            )
         return LanguageModelTask(
             model,
             self.vocabulary.encode(training),
@@ -223,7 +226,7 @@ class GPTJob(TextJob):
     def task(self, model: Module, training: str | None, held_out: str) -> Task:
         c, held = self.config, self.vocabulary.encode(held_out)
         if training is None:  # nothing is learned: whatever is long enough
-            return BlockTask(model, held, held, block_size=min(c.block_size, len(held) - 1))
+            return BlockTask(model, held, held, block_size=min(c.block_size, len(held) - 1), device=c.device)
         return BlockTask(
             model,
             self.vocabulary.encode(training),
