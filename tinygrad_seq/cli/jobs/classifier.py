@@ -36,7 +36,7 @@ class ClassifierJobConfig(job.Config):
     pooling: str = option("last", "How the states become one vector.", choices=POOLINGS)
     cell: str = option("lstm", "The recurrent layers, one in each direction.", choices=CELLS)
     embedding: int = option(64, "D, the width of a word's vector.", least=1)
-    embedding_std: float = option(0.1, "The deviation of words' vectors at first: small, for words are rare.", least=0.0)
+    embedding_std: float = option(0.1, "How large words' vectors begin: small, for most are rare.", least=0.0)
     hidden: int = option(64, "H, the width of one direction.", least=1)
     layers: int = option(1, "Recurrent layers, one above the other.", least=1)
     dropout: float = option(0.3, "The probability of a zero, in training.", least=0.0, most=0.99)

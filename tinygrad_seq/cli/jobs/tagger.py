@@ -34,7 +34,7 @@ class TaggerJobConfig(job.Config):
     min_count: int = option(2, "Words that come more rarely are <unk>.", panel=DATA, least=1)
     cell: str = option("lstm", "The recurrent layers, one in each direction.", choices=CELLS)
     embedding: int = option(64, "D, the width of a word's vector.", least=1)
-    embedding_std: float = option(0.1, "The deviation of words' vectors at first: small, for words are rare.", least=0.0)
+    embedding_std: float = option(0.1, "How large words' vectors begin: small, for most are rare.", least=0.0)
     hidden: int = option(64, "H, the width of one direction.", least=1)
     layers: int = option(1, "Recurrent layers, one above the other.", least=1)
     characters: bool = option(False, "Look into words: a layer in each direction over their characters.")
