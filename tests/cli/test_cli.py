@@ -46,7 +46,7 @@ def test_train_stop_and_resume(text: Path, tmp_path: Path) -> None:
     fresh = run("train", "char-lm", *options, "--steps", 20, "--resume")
     assert fresh.returncode == 0, fresh.stderr
     assert "step 0: no checkpoint there yet" in fresh.stdout
-    assert "validation loss" in fresh.stdout and "tokens/s" in fresh.stdout
+    assert "loss, nats per character" in fresh.stdout and "characters/s" in fresh.stdout
     used = run("train", "char-lm", *options, "--steps", 20)
     assert used.returncode == 1
     assert "--resume" in used.stderr and "Traceback" not in used.stderr
@@ -56,10 +56,10 @@ def test_train_stop_and_resume(text: Path, tmp_path: Path) -> None:
     latest = (tmp_path / "run" / "checkpoints" / "latest").read_text().strip()
     assert latest == "step-000030"
     about = json.loads((tmp_path / "run" / "checkpoints" / latest / "state.json").read_text(encoding="utf-8"))
-    assert about["state"]["config"]["hidden_size"] == 16
+    assert about["state"]["config"]["hidden"] == 16
     other = run("train", "char-lm", *options[:-3], 17, "--steps", 40, "--resume")
     assert other.returncode == 1
-    assert "config differs" in other.stderr
+    assert "--hidden is 17, but was 16" in other.stderr
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.commands import run
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
@@ -39,7 +41,7 @@ def test_the_order_of_the_losses(demo: tuple[Path, str]) -> None:
 
 def test_progress_and_samples(demo: tuple[Path, str]) -> None:
     _, printed = demo
-    assert re.search(r"step +\d+/300 +loss [\d.]+ +validation [\d.]+ +[\d,]+ tokens/s +\d+ s left", printed)
+    assert re.search(r"step +\d+/300 +loss [\d.]+ +validation [\d.]+ +[\d,]+ characters/s +\d+ s left", printed)
     assert "untrained, it writes" in printed and "Trained, it writes" in printed
 
 
@@ -54,6 +56,13 @@ def test_what_is_left_behind(demo: tuple[Path, str]) -> None:
     cell = (out / "lstm_step.svg").read_text(encoding="utf-8")
     assert all(symbol in cell for symbol in ("fₜ", "iₜ", "c̃ₜ", "oₜ", "hₜ", "W_f", "U_o"))
     assert (out / "checkpoints" / "latest").read_text().strip() == "step-000300"
+
+
+def test_it_is_a_run_that_writes_on(demo: tuple[Path, str]) -> None:
+    out, _ = demo
+    result = run("generate", out, "--prompt", "The ", "--length", 40)
+    assert result.exit_code == 0 and result.stdout.startswith("The ")
+    assert run("train", "char-lm", "--out", out, "--resume").exit_code == 0  # it is finished
 
 
 def test_the_page_is_complete_without_a_network(demo: tuple[Path, str]) -> None:

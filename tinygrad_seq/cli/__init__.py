@@ -1,5 +1,6 @@
-"""The command line: `tinygrad-seq` followed by `demo`, `train char-lm`, `equations` or `graph`."""
+"""The command line: `tinygrad-seq` followed by a command, such as `train gpt`, `eval`, `graph` or `info`."""
 
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
+from .config import RUN, command, parameter
+from .jobs import JOBS, Job
+
 app = typer.Typer(no_args_is_help=True, help="Sequence models you can read, and pictures of them.")
-train_app = typer.Typer(no_args_is_help=True, help="Train a model.")
+train_app = typer.Typer(no_args_is_help=True, help="Train a model: on a file, or on built-in data.")
 app.add_typer(train_app, name="train")
 
 Device = Annotated[str, typer.Option(help="Where to compute: cpu or cuda.")]
 Hidden = Annotated[int, typer.Option(min=1, help="H, the width of the model.")]
+CHOICE = "How to choose"
+Run = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
+Checkpoint = Annotated[str, typer.Option(help="best, latest, or a step.")]
+RunDevice = Annotated[str | None, typer.Option("--device", help="cpu or cuda; where it was trained if not given.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Seed = Annotated[int, typer.Option(help="The seed of all randomness.")]
 
 
@@ -20,7 +29,8 @@ def main() -> None:
     """The entry point."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a console that cannot show σ shows "?", and goes on
+            # A console that cannot show σ shows "?", and goes on; whoever reads along sees each line at once.
+            stream.reconfigure(errors="replace", line_buffering=True)
     app()
 
 
@@ -165,60 +175,179 @@ def bench(
     _say_errors(run)
 
 
-@train_app.command("char-lm")
-def train_char_lm(
-    out: Annotated[Path, typer.Option(help="The run's folder: checkpoints go to OUT/checkpoints.")],
-    data: Annotated[Path | None, typer.Option(help="A UTF-8 text file; the Python manual if not given.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps in all.")] = 600,
-    hidden: Hidden = 256,
-    layers: Annotated[int, typer.Option(min=1, help="LSTMs, one above the other.")] = 1,
-    dropout: Annotated[float, typer.Option(min=0, max=0.99, help="The probability of a zero, in training.")] = 0.0,
-    lr: Annotated[float, typer.Option(help="The largest learning rate.")] = 1.2e-2,
-    seed: Seed = 0,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT's latest checkpoint.")] = False,
-    device: Device = "cpu",
+@app.command("eval")
+def evaluate(
+    run: Run,
+    data: Annotated[Path | None, typer.Option(help="A file like the run's; what it held out if not given.")] = None,
+    checkpoint: Checkpoint = "best",
+    device: RunDevice = None,
+    json: Json = False,
 ) -> None:
-    """Train an LSTM to predict the next character of a text.
+    """Judge a trained model on its held-out examples, or on those of a file.
 
-    Example: tinygrad-seq train char-lm --data book.txt --out runs/book --steps 3000
+    Examples:
+
+    tinygrad-seq eval runs/book
+
+    tinygrad-seq eval runs/tags --data test.tsv --json
     """
+    from .use import evaluate
 
-    def run() -> None:
-        from rich.console import Console
+    _say_errors(lambda: evaluate(run, data=data, checkpoint=checkpoint, device=device, as_json=json))
 
-        from ..train import Interrupted, begin
-        from .char_lm import char_lm
-        from .progress import progress
 
-        job = char_lm(
-            data,
-            steps=steps,
-            hidden=hidden,
-            layers=layers,
-            dropout=dropout,
-            lr=lr,
+@app.command()
+def generate(
+    run: Run,
+    prompt: Annotated[str, typer.Option(help="What it goes on from.")] = "The ",
+    length: Annotated[int, typer.Option(min=1, help="Characters, words or subwords to write.")] = 200,
+    temperature: Annotated[
+        float | None,
+        typer.Option(min=0, rich_help_panel=CHOICE, help="Below 1 the likely becomes more likely; 0: the likeliest."),
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, rich_help_panel=CHOICE, help="Draw from the k likeliest alone.")
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, rich_help_panel=CHOICE, help="Draw from the likeliest that have it together."),
+    ] = None,
+    beam: Annotated[
+        int, typer.Option(min=1, rich_help_panel=CHOICE, help="Beams of a search for the likeliest text.")
+    ] = 1,
+    seed: Seed = 0,
+    samples: Annotated[int, typer.Option(min=1, help="How many texts.")] = 1,
+    checkpoint: Checkpoint = "best",
+    device: RunDevice = None,
+    json: Json = False,
+) -> None:
+    """Let a trained language model write: runs of char-lm, word-lm and gpt.
+
+    Examples:
+
+    tinygrad-seq generate runs/book --prompt "It was " --temperature 0.8
+
+    tinygrad-seq generate runs/book --prompt "It was " --length 50 --beam 4
+    """
+    from .use import generate
+
+    given = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    options = {name: value for name, value in given.items() if value is not None} | {"beams": beam}
+    _say_errors(
+        lambda: generate(
+            run,
+            prompt=prompt,
+            length=length,
+            options=options,
             seed=seed,
+            samples=samples,
+            checkpoint=checkpoint,
             device=device,
-            directory=out,
-            checkpoint_every=checkpoint_every,
+            as_json=json,
         )
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except FileExistsError as error:
-            raise ValueError(f"--out is a folder, but {out} is a file: choose another name") from error
-        console, trainer = Console(highlight=False), job.trainer
-        console.print(begin(trainer, resume=resume), soft_wrap=True)
-        with progress(console, steps) as shown:
-            trainer.callbacks.append(shown)
-            try:
-                history = trainer.run()
-            except Interrupted as stop:
-                raise KeyboardInterrupt(f"{stop}; go on by the same command with --resume") from stop
-        loss = history.validation[-1][1]["loss"]
-        console.print(f"validation loss {loss:.4f} nats per character; checkpoints in {out}", soft_wrap=True)
+    )
 
-    _say_errors(run)
+
+@app.command()
+def predict(
+    run: Run,
+    file: Annotated[Path | None, typer.Argument(help="A text, an example a line; standard input if not given.")] = None,
+    beam: Annotated[int, typer.Option(min=1, help="Of translations: beams of the search.")] = 1,
+    checkpoint: Checkpoint = "best",
+    device: RunDevice = None,
+    json: Json = False,
+) -> None:
+    """Print the tags, the label or the translation of each line: runs of tagger, classifier, seq2seq and transformer.
+
+    A bert fills in the word in the place of each <mask>. Blank lines are left out.
+
+    Examples:
+
+    echo "the cat that I saw was cute" | tinygrad-seq predict runs/tags
+
+    tinygrad-seq predict runs/french sentences.txt --beam 4 --json
+    """
+    from .use import predict
+
+    options = {"beams": beam} if beam > 1 else {"temperature": 0}
+    _say_errors(lambda: predict(run, file=file, options=options, checkpoint=checkpoint, device=device, as_json=json))
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="The folders of runs.", show_default=False)],
+    metric: Annotated[str, typer.Option(help="What to compare by: loss, accuracy, f1, bleu …")] = "loss",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Draw the curves: .png, .svg or .pdf.")] = None,
+    json: Json = False,
+) -> None:
+    """Put several runs into one table, the best first, with the settings in which they differ, and into one plot.
+
+    Example: tinygrad-seq compare runs/* -o curves.png
+    """
+    from .compare import compare
+
+    _say_errors(lambda: compare(runs, metric=metric, out=out, as_json=json))
+
+
+@app.command()
+def ladder(
+    data: Annotated[
+        Path | None, typer.Option(help="A UTF-8 file, one word a line; words of the Python manual if not given.")
+    ] = None,
+    seed: Seed = 0,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Training steps of each model at most: for a first look.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The plot: .png, .svg or .pdf.")] = None,
+    json: Json = False,
+) -> None:
+    """Train one model after another on one list of words: n-gram, feed-forward, RNN, LSTM, GRU, Transformer.
+
+    Each predicts the characters of a word and its end; the last column is its loss on words that none has seen, in
+    nats per character. Some minutes.
+
+    Example: tinygrad-seq ladder --data names.txt -o ladder.png
+    """
+    from .ladder import run
+
+    _say_errors(lambda: run(data, seed=seed, steps=steps, out=out, as_json=json))
+
+
+@app.command()
+def info(json: Json = False) -> None:
+    """Say what computes here: versions, BLAS, threads, devices, and what is missing.
+
+    Example: tinygrad-seq info --json
+    """
+    from .info import show
+
+    _say_errors(lambda: show(as_json=json))
+
+
+def _add_training(kind: type[Job]) -> None:
+    """The command `train NAME` of a job: its options are the fields of its config."""
+
+    def run(out: Path, config: Path | None, resume: bool, json: bool, given: dict[str, Any]) -> None:
+        from .training import train
+
+        _say_errors(lambda: train(kind, given, out=out, file=config, resume=resume, as_json=json))
+
+    def own(name: str, hint: Any, default: Any, help: str, *flags: str) -> inspect.Parameter:
+        info = typer.Option(*flags, help=help, show_default=False, rich_help_panel=RUN)
+        return parameter(name, Annotated[hint, info], default)
+
+    first = (
+        own("out", Path, inspect.Parameter.empty, "The run's folder."),
+        own("config", Path | None, None, "A TOML file with options; those given here count more."),
+        own("resume", bool, False, "Go on from OUT's latest checkpoint.", "--resume"),
+        own("json", bool, False, "Print one JSON object; the rest goes to stderr.", "--json"),
+    )
+    text = f"{inspect.cleandoc(kind.about)}\n\nA file of data holds {kind.file}. Built in: {kind.built_in}."
+    train_app.command(kind.name, help=text)(command(kind.Config, run, *first))
+
+
+for _kind in JOBS.values():
+    _add_training(_kind)
 
 
 def _say_errors(run: Callable[[], Any]) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -9,14 +10,13 @@ from rich.table import Table
 import tinygrad_seq as ts
 
 from .. import viz
-from ..models import NGram, NGramConfig
 from ..train import History
-from .char_lm import CharLM, char_lm
+from .jobs.text import CharConfig, CharLM
 from .progress import progress
+from .run import prepare, save_config, trainer_of
 
 PROMPT = "The "
 SAMPLE = 300  # characters
-LEARNING_RATE = 1.2e-2
 
 ABOUT = (
     "A character language model read the Python manual and learned to predict the next character: an embedding, an "
@@ -40,26 +40,33 @@ def run(out: Path, *, steps: int, hidden: int, seed: int, device: str) -> None:
     """Do it all; leave checkpoint, plots, graphs and index.html in the folder `out`."""
     console = Console(highlight=False)
     viz.check()  # a minute of training is too much to find out afterwards that nothing can be drawn
-    job = char_lm(None, steps=steps, hidden=hidden, lr=LEARNING_RATE, seed=seed, device=device)
-    job.trainer.directory = out
+    config = CharConfig(steps=steps, hidden=hidden, seed=seed, device=device, checkpoint_every=steps)
+    prepare(config)
+    training, held_out = CharLM.read(config)
+    job = CharLM(config, CharLM.number(config, training, held_out))
+    model = job.model()
+    model.to(device)
+    task: Any = job.task(model, training, held_out)
+    trainer = trainer_of(job, task, out)
     out.mkdir(parents=True, exist_ok=True)
+    save_config(out, job)
 
     console.print("[bold]1. The text[/]: the language reference in every Python, pydoc_data.topics")
-    sizes = f"{len(job.training):,} characters to learn from, {len(job.held_out):,} held out"
+    sizes = f"{len(training):,} characters to learn from, {len(held_out):,} held out"
     console.print(f"   {sizes}, {len(job.vocabulary)} different")
     console.print("[bold]2. Count tables[/], fitted on the same text, judged on the same held-out text")
-    baselines = count_tables(job)
+    baselines = {name: metrics["loss"] for name, metrics in job.baselines(training, held_out).items()}
     for name, loss in baselines.items():
         console.print(f"   {name:24s} {loss:.3f} nats per character")
-    console.print(f"[bold]3. The model[/]\n{job.model}", soft_wrap=True)
-    before = sample(job)
+    console.print(f"[bold]3. The model[/]\n{model}", soft_wrap=True)
+    before = sample(job, model)
     console.print(f"   untrained, it writes: {before[:50]!r} …", markup=False)
     console.print(f"[bold]4. Training[/]: {steps} steps of truncated backpropagation through time")
-    with progress(console, steps) as shown:
-        job.trainer.callbacks.append(shown)
-        history = job.trainer.run()
-    loss, zeroed = history.validation[-1][1]["loss"], job.task.evaluate(memory=False)["loss"]
-    after = sample(job)
+    with progress(console, steps, job.unit) as shown:
+        trainer.callbacks.append(shown)
+        history = trainer.run()
+    loss, zeroed = history.validation[-1][1]["loss"], task.evaluate(memory=False)["loss"]
+    after = sample(job, model)
 
     rows = [*baselines.items(), ("LSTM", loss), ("LSTM, state zeroed", zeroed)]
     console.print("[bold]5. Held-out loss[/]")
@@ -74,25 +81,17 @@ def run(out: Path, *, steps: int, hidden: int, seed: int, device: str) -> None:
     console.print("[bold]6. Trained, it writes[/]")
     console.print(after, markup=False, soft_wrap=True)
 
-    draw(job, out, rows, history, baselines, before, after)
+    draw(task, out, rows, history, baselines, before, after)
     console.print(f"[bold]7. Look at it[/]: {out / 'index.html'}")
 
 
-def count_tables(job: CharLM) -> dict[str, float]:
-    """The held-out loss of each count table, in nats per character."""
-    names = {"unigram": 1, "bigram": 2, "interpolated trigram": 3}
-    V = len(job.vocabulary)
-    return {name: NGram(NGramConfig(V, order)).fit(job.training).loss(job.held_out) for name, order in names.items()}
-
-
-def sample(job: CharLM) -> str:
+def sample(job: CharLM, model: Any) -> str:
     """What the model writes after a prompt."""
-    ids = job.model.generate(job.vocabulary.encode(PROMPT), SAMPLE, temperature=0.8)
-    return PROMPT + job.vocabulary.decode(ids)
+    return job.write(model, PROMPT, SAMPLE, {"temperature": 0.8})
 
 
 def draw(
-    job: CharLM,
+    task: Any,
     out: Path,
     rows: list[tuple[str, float]],
     history: History,
@@ -103,8 +102,8 @@ def draw(
     """Write the loss curve, the two graphs and the page that shows them all."""
     validation = [(step, metrics["loss"]) for step, metrics in history.validation]
     viz.loss_curve(history.loss, validation, baselines, out / "loss_curve.png")
-    model, (tokens, targets) = job.model, next(job.task.batches())
-    loss = job.task.loss((tokens, targets))
+    model, (tokens, targets) = task.model, next(task.batches())
+    loss = task.loss((tokens, targets))
     step = ts.graph(loss, title="One training step")
     H = model.config.hidden_size
     cell = viz.equation_graph("lstm", viz.Sizes(D=H, H=H), title="One step of an LSTM")

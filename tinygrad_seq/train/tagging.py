@@ -45,7 +45,7 @@ class TaggingTask(BatchedTask[TaggingBatch]):
     ) -> None:
         super().__init__(model, training, held_out, device=device)
         self.labels = labels
-        self.counts_spans = labels is not None and _mark_spans(labels)
+        self.counts_spans = labels is not None and mark_spans(labels)
 
     def size(self, batch: TaggingBatch) -> int:
         """The tokens of a batch, without padding."""
@@ -70,6 +70,7 @@ class TaggingTask(BatchedTask[TaggingBatch]):
         return metrics | {"f1": spans.f1} if self.counts_spans else metrics
 
 
-def _mark_spans(labels: Labels) -> bool:
+def mark_spans(labels: Labels) -> bool:
+    """Whether labels say where spans begin and end."""
     symbols = labels.symbols
     return symbols != ("O",) and all(_MARKS_SPANS.fullmatch(symbol) for symbol in symbols)

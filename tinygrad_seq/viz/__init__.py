@@ -1,7 +1,7 @@
 """Pictures: of graphs, of training, of attention and gates, and a page that shows them."""
 
 from .build import graph
-from .curves import gradient_plot, parameter_histogram, schedule_plot, singular_value_plot
+from .curves import comparison_plot, gradient_plot, parameter_histogram, schedule_plot, singular_value_plot
 from .diff import graph_diff
 from .equations import Sizes, equation_graph, equations
 from .heat_maps import attention_plot, confusion_plot, gate_plot
@@ -27,6 +27,7 @@ __all__ = [
     "attention_plot",
     "check",
     "close",
+    "comparison_plot",
     "confusion_plot",
     "equation_graph",
     "equations",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +179,52 @@ def schedule_plot(
     ]
     axes.set(xlabel="training step", ylabel="learning rate")
     axes.set_ylim(bottom=0)
+    legend(axes, lines)
+    head(figure, title)
+    return save_figure(figure, file)
+
+
+def comparison_plot(
+    runs: Mapping[str, Sequence[tuple[int, float]]],
+    path: str | os.PathLike[str],
+    *,
+    label: str = "loss",
+    title: str | None = None,
+) -> Path:
+    """Draw how a metric went in several runs, a curve for each; of more than can be told apart the first seven.
+
+    Args:
+        runs: {name: (step, value) of each evaluation}.
+        path: a file ending in .png, .svg or .pdf.
+        label: of the vertical axis.
+    Returns:
+        The path.
+    Raises:
+        ImportError: without matplotlib, naming the extra that brings it.
+        ValueError: for no run, one without an evaluation, or an unknown suffix.
+        FileNotFoundError: where the folder does not exist.
+
+    >>> import tempfile
+    >>> import tinygrad_seq as ts
+    >>> runs = {"lstm": [(100, 2.1), (200, 1.9)], "gru": [(100, 2.2), (200, 1.8)]}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ts.viz.comparison_plot(runs, f"{folder}/runs.png").stat().st_size > 1000
+    True
+    """
+    file = checked_path("comparison_plot", path)
+    drawn = dict(list(runs.items())[: len(LOOKS)])
+    checked_names("comparison_plot", drawn, len(LOOKS), CURVES)
+    figure, (axes,) = panels(1, width=7, height=4.2)
+    lines = []
+    for look, (name, values) in zip(LOOKS, drawn.items(), strict=False):
+        if not len(values):
+            raise ValueError(f"comparison_plot: expected at least one evaluation of {name}, got none")
+        steps, metric = zip(*values, strict=True)
+        lines.append(curve(axes, steps, metric, name, **look))
+        lines += not_finite(axes, name, steps, metric, **look)
+    axes.set(xlabel="training step")
+    axes.set_ylabel(printable(label), parse_math=False)
+    axes.set_xlim(left=0)
     legend(axes, lines)
     head(figure, title)
     return save_figure(figure, file)

@@ -7,6 +7,7 @@ import html
 import os
 import re
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +45,7 @@ class Sample(NamedTuple):
 
 
 Section = Text | Table | Picture | Sample
+_NUMBER = re.compile(r"[-−+]?[\d.,]+( ?%)?|nan|-?inf|")  # what stands flush right in a table
 
 
 def page(title: str, sections: Sequence[Section], path: str | os.PathLike[str]) -> Path:
@@ -99,7 +101,7 @@ h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 1.5rem; }
 h2 { font-size: 1.25rem; margin: 2.75rem 0 .75rem; padding-top: 1rem; border-top: 1px solid #ddd; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem 1.5rem .35rem 0; border-bottom: 1px solid #ddd; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child, th.text, td.text { text-align: left; }
 thead th { border-bottom: 2px solid #888; font-weight: 600; }
 pre { background: #f6f6f4; border: 1px solid #e2e2de; border-radius: 6px; padding: .9rem 1.1rem; overflow-x: auto;
   white-space: pre-wrap; overflow-wrap: anywhere; font: 14px/1.5 ui-monospace, "DejaVu Sans Mono", Menlo, monospace; }
@@ -124,12 +126,16 @@ def _section(section: Section, k: int) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{html.escape(str(cell))}</th>' for cell in table.header)
+    columns = zip_longest(*table.rows, fillvalue="")
+    kinds = ["" if all(_NUMBER.fullmatch(str(cell)) for cell in column) else ' class="text"' for column in columns]
+    head = "".join(
+        f'<th scope="col"{kind}>{html.escape(str(cell))}</th>'
+        for cell, kind in zip_longest(table.header, kinds, fillvalue="")
+    )
     rows = []
     for row in table.rows:
-        cells = [html.escape(str(cell)) for cell in row]
-        rest = "".join(f"<td>{cell}</td>" for cell in cells[1:])
-        rows.append(f"<tr><td>{cells[0] if cells else ''}</td>{rest}</tr>")
+        cells = [f"<td{kind}>{html.escape(str(cell))}</td>" for cell, kind in zip(row, kinds, strict=False)]
+        rows.append(f"<tr>{''.join(cells)}</tr>")
     return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody>\n</table>"
 
 

@@ -1,0 +1,196 @@
+"""`train` for every kind of model: the folder that it leaves, stopping and going on, and what a user does wrong."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cli.commands import STEPS, TEXT, run, train
+from tinygrad_seq.cli.jobs import JOBS
+from tinygrad_seq.train import read_log
+
+PICTURES = {"seq2seq": "alignment_1.png", "transformer": "alignment_1.png"}
+
+
+@pytest.mark.parametrize("kind", JOBS)
+def test_the_folder_of_a_run(kind: str, runs: Path) -> None:
+    folder = runs / kind
+    assert [step for step, _ in read_log(folder).validation] == [3, 6]
+    assert (folder / "loss_curve.png").read_bytes().startswith(b"\x89PNG")
+    if kind in PICTURES:
+        assert (folder / PICTURES[kind]).read_bytes().startswith(b"\x89PNG")
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert "data:image/png" in page and "How to go on" in page and "Held-out" in page or "What it writes" in page
+    assert "//" not in page.replace("data:image", "").split("<body>")[0].replace("http", "")
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
+        "best",
+        "latest",
+        "step-000003",
+        "step-000006",
+    ]
+
+
+@pytest.mark.parametrize("kind", JOBS)
+def test_going_on_gives_the_same_bits(kind: str, runs: Path, tmp_path: Path) -> None:
+    """The run as it was at step 3 goes on without a word about sizes or data: they are in its folder."""
+    folder = tmp_path / kind
+    shutil.copytree(runs / kind, folder)
+    shutil.rmtree(folder / "checkpoints/step-000006")
+    (folder / "checkpoints/best").unlink()
+    (folder / "checkpoints/latest").write_text("step-000003\n")
+    (folder / "index.html").unlink()
+    result = run("train", kind, "--out", folder, "--resume")
+    assert result.exit_code == 0, result.output
+    assert "from step 3 of 6" in result.stdout.replace("\n", " ")
+    for file in ("model.safetensors", "optimizer.safetensors"):
+        name = f"checkpoints/step-000006/{file}"
+        assert (folder / name).read_bytes() == (runs / kind / name).read_bytes()
+    assert (folder / "index.html").exists()
+    assert (folder / "config.toml").read_bytes() == (runs / kind / "config.toml").read_bytes()
+
+
+def test_a_finished_run_changes_nothing(runs: Path) -> None:
+    folder = runs / "classifier"
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")}
+    result = run("train", "classifier", "--out", folder, "--resume")
+    assert result.exit_code == 0 and "is finished: step 6 of 6" in result.stdout.replace("\n", " ")
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")} == before
+
+
+def test_more_steps_and_other_sizes(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    fresh = train("char-lm", out, "--resume")
+    assert fresh.exit_code == 0 and "at step 0: no checkpoint there yet" in fresh.stdout.replace("\n", " ")
+    used = train("char-lm", out)
+    assert used.exit_code == 1 and "holds a run already" in used.stderr and "--resume" in used.stderr
+    other = run("train", "char-lm", "--out", out, "--resume", "--hidden", 9, "--lr", 1)
+    assert other.exit_code == 1
+    assert "--hidden is 9, but was 8, --lr is 1.0, but was 0.012" in other.stderr
+    kind = run("train", "gpt", "--out", out, "--resume")
+    assert kind.exit_code == 1 and "tinygrad-seq train char-lm" in kind.stderr
+    longer = run("train", "char-lm", "--out", out, "--resume", "--steps", 9)
+    assert longer.exit_code == 0 and "from step 6 of 9" in longer.stdout.replace("\n", " ")
+    assert (out / "checkpoints/latest").read_text().strip() == "step-000009"
+    assert "steps = 9" in (out / "config.toml").read_text(encoding="utf-8")
+    (tmp_path / "char-lm.data").write_text(TEXT.replace("cat", "tac"), encoding="utf-8")
+    data = run("train", "char-lm", "--out", out, "--resume", "--steps", 12)
+    assert data.exit_code == 1 and "its data differs" in data.stderr
+
+
+def test_json_is_one_object_on_stdout(tmp_path: Path) -> None:
+    result = train("classifier", tmp_path / "run", "--json", "--best-by", "accuracy")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["kind"] == "classifier" and found["step"] == 6 and found["parameters"] > 100
+    assert set(found["best"]) == {"step", "loss", "accuracy"} and found["last"]["step"] == 6
+    assert "step " in result.stderr
+
+
+def test_a_second_file_to_judge_by_and_early_stopping(tmp_path: Path) -> None:
+    valid = tmp_path / "valid.txt"
+    valid.write_text("1 a joy\n0 a long film .\n", encoding="utf-8")
+    options = ["--valid", valid, "--lr", 0, "--patience", 1, "--steps", 100]
+    result = train("classifier", tmp_path / "run", *options)
+    assert result.exit_code == 0, result.output
+    assert [step for step, _ in read_log(tmp_path / "run").validation] == [3, 6]  # the second is no better
+
+
+@pytest.mark.parametrize("kind", JOBS)
+def test_every_kind_has_data_of_its_own(kind: str) -> None:
+    job = JOBS[kind]
+    config = job.Config()
+    training, held_out = job.read(config)
+    assert len(training) > 5 * len(held_out) > 100
+    assert all(len(each) > 1 for each in job.number(config, training, held_out).values())
+
+
+def test_translations_of_one_source_stay_together() -> None:
+    job = JOBS["seq2seq"]
+    pairs = [(f"s{k // 3}", f"t{k}") for k in range(90)]
+    training, held_out = job.split(job.Config(), pairs)
+    assert not {source for source, _ in training} & {source for source, _ in held_out}
+    assert sorted(training + held_out) == sorted(pairs) and len(held_out) == 9
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "words"),
+    [
+        ("char-lm", None, "there is no"),
+        ("char-lm", b"", "is empty"),
+        ("char-lm", b"a b c\nd \xff e\n" * 500, "line 2"),
+        ("gpt", b"too short", "give a longer text"),
+        ("tagger", b"the\tDET\ncat\n", "line 2: expected 2 columns as in line 1, got 1"),
+        ("tagger", b"the\ncat\n", "line 1: asked for column 1"),
+        ("classifier", b"1 a joy\nnothing\n", "line 2: expected a label"),
+        ("seq2seq", b"Go.\tVa !\nRun!\n", "line 2: expected 2 columns"),
+        ("transformer", b"Go.\tVa !\n", "too few"),
+        ("bert", b"\n\n", "is empty"),
+    ],
+)
+def test_files_that_are_not_right(kind: str, content: bytes | None, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "data.txt"
+    if content is not None:
+        file.write_bytes(content)
+    result = run("train", kind, "--data", file, "--out", tmp_path / "run", "--steps", 2)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ") and words in result.stderr and result.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_or_a_folder_of_something_else_in_the_place_of_the_run(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x")
+    for out in (file, file / "run"):
+        result = (
+            train("classifier", out if out == file else tmp_path / "file" / "run")
+            if out == file
+            else run("train", "classifier", "--out", out, *STEPS)
+        )
+        assert result.exit_code == 1 and "--out is a folder" in result.stderr, result.output
+    data = run("train", "classifier", "--data", tmp_path, "--out", tmp_path / "run")
+    assert data.exit_code == 1 and "got the folder" in data.stderr
+
+
+def test_a_metric_that_the_task_does_not_have(tmp_path: Path) -> None:
+    result = train("char-lm", tmp_path / "run", "--best-by", "f1")
+    assert result.exit_code == 1 and "best_by='f1'" in result.stderr
+
+
+def test_without_matplotlib_the_run_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
+    result = train("classifier", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert "no index.html: plots need matplotlib" in result.stdout.replace("\n", " ")
+    assert (tmp_path / "run/checkpoints/latest").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_by_a_signal_it_says_how_to_go_on(number: int, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = ["--steps", "1000000", "--hidden", "8", "--out", str(out), "--evaluate-every", "1000000"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "tinygrad_seq", "train", "classifier", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TINYGRAD_SEQ_FAST": "0"},
+    ) as process:
+        limit = time.monotonic() + 60
+        while not (out / "log.jsonl").exists() and process.poll() is None and time.monotonic() < limit:
+            time.sleep(0.05)
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "stopped after step" in stderr and f"tinygrad-seq train classifier --out {out} --resume" in stderr
+    assert "Traceback" not in stderr
+    again = run("train", "classifier", "--out", out, "--resume", "--steps", 1)
+    assert again.exit_code == 0 and "is finished" in again.stdout
+    assert "warning: the last bits will differ" in again.stdout  # other kernels than there

@@ -1,0 +1,28 @@
+"""Pictures that several kinds of runs show."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ... import viz
+from ...viz.page import Section
+
+MOST = 12  # confusions in the table
+
+
+def confusions(pairs: Sequence[tuple[str, str]], labels: Any, folder: Path, what: str) -> Iterable[Section]:
+    """What is taken for what, of (predicted, right) pairs."""
+    wrong = Counter((right, predicted) for predicted, right in pairs if predicted != right)
+    total = Counter(right for _, right in pairs)
+    if wrong:
+        yield viz.Table(
+            "Most frequent mistakes",
+            (f"right {what}", f"predicted {what}", "times", f"of all that are this {what}"),
+            [
+                (right, predicted, times, f"{times / total[right]:.1%}")
+                for (right, predicted), times in wrong.most_common(MOST)
+            ],
+        )
