@@ -19,10 +19,23 @@ def factors_of(be: Any, x: Any, h_0: Any, reverse: bool) -> Any:
     return z
 
 
-def in_tiles(be: Any, W: Any, columns: int, steps: int = 1) -> Any:
-    """W (M, K) as (tiles, rows, K), each column of a tile contiguous: the left factor of `multiply`."""
+def with_bias(be: Any, W: Any, b: Any, order: list[slice]) -> Any:
+    """[W b] as a new matrix, its rows in an order of blocks."""
+    out, first = be.empty((len(W), W.shape[1] + 1), W.dtype), 0
+    for rows in order:
+        here = out[first : first + rows.stop - rows.start]
+        here[:, :-1], here[:, -1] = W[rows], b[rows]
+        first += len(here)
+    return out
+
+
+def in_tiles(be: Any, W: Any, columns: int, steps: int, at_once: bool = False) -> Any:
+    """W (M, K) as (tiles, rows, K), each column of a tile contiguous: the left factor of `multiply`.
+
+    It will be multiplied at so many steps, by as many columns at each: at all at once, or at each after another.
+    """
     M, K = W.shape
-    rows = be.tile_rows(M, K, columns, steps)
+    rows = be.tile_rows(M, K, columns, steps, at_once)
     if rows == M:
         return be.xp.ascontiguousarray(W)[None]
     return W.reshape(-1, rows, K).swapaxes(1, 2).copy().swapaxes(1, 2)
@@ -113,4 +126,4 @@ def input_gradient(be: Any, W: Any, da: Any, reverse: bool) -> Any:
     """Wᵀ da of each step, for da (T, M, B), as (B, T, D)."""
     T, _, B = da.shape
     dx = be.empty((T, W.shape[1], B), da.dtype)
-    return batch_of(be, multiply(be, in_tiles(be, W.T, B, T), da, dx), reverse)
+    return batch_of(be, multiply(be, in_tiles(be, W.T, B, T, True), da, dx), reverse)
