@@ -47,10 +47,10 @@ class NumpyBackend(Backend):
             bad = index[(index < low) | (index >= size)].reshape(-1)[0]
             raise IndexError(f"{what}: expected integers from {low} to {size - 1}, got {bad}")
 
-    def tile_rows(self, M: int, K: int, columns: int, steps: int, at_once: bool) -> int:
+    def tile_rows(self, M: int, K: int, columns: int, steps: int | None, at_once: bool) -> int:
         rows = 8 if columns > 11 else 32
         fits = M % rows == 0 and rows * K * columns <= UNPACKED and columns in COLUMNS
-        many = steps * columns >= MANY
+        many = steps is None or steps * columns >= MANY
         # Tiles run on one thread. Two gain little on one step; on all steps at once they gain all there is.
         alone = product_threads() <= (1 if at_once else 2)
         return rows if fits and many and alone and blas_core() in AVX512 else M

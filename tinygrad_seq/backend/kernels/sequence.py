@@ -29,10 +29,11 @@ def with_bias(be: Any, W: Any, b: Any, order: list[slice]) -> Any:
     return out
 
 
-def in_tiles(be: Any, W: Any, columns: int, steps: int, at_once: bool = False) -> Any:
+def in_tiles(be: Any, W: Any, columns: int, steps: int | None = None, at_once: bool = False) -> Any:
     """W (M, K) as (tiles, rows, K), each column of a tile contiguous: the left factor of `multiply`.
 
-    It will be multiplied at so many steps, by as many columns at each: at all at once, or at each after another.
+    It will be multiplied at so many steps (None: at many), by as many columns at each: at all at once, or at each after
+    another.
     """
     M, K = W.shape
     rows = be.tile_rows(M, K, columns, steps, at_once)
@@ -85,20 +86,6 @@ def output_gradients(dy: Any, dead: Any, reverse: bool) -> Any:
 def state_gradient(be: Any, d: Any, H: int, B: int, dtype: Any) -> Any:
     """The final state's gradient (B, H) as a new (H, B), zeros where there is none."""
     return be.xp.zeros((H, B), dtype) if d is None else d.T.copy()
-
-
-def summed(a: Any, b: Any, parts: int) -> Any:
-    """a bᵀ, for a (F, N) and b (K, N), its sum of N terms taken in parts: the shorter a sum, the less float32 rounds.
-
-    Taken at once, the error of an LSTM's weight_hh was 1.6 times PyTorch's, of a GRU's more than twice. A kernel asks
-    for as many parts as bring its gradients near PyTorch's error; each costs another pass over the result.
-    """
-    parts = min(parts, max(a.shape[1], 1))
-    n = a.shape[1] // parts
-    total = a[:, (parts - 1) * n :] @ b[:, (parts - 1) * n :].T
-    for k in range(parts - 1):
-        total += a[:, k * n : (k + 1) * n] @ b[:, k * n : (k + 1) * n].T
-    return total
 
 
 def weight_gradients(be: Any, da: Any, z: Any, terms: int = 256) -> Any:
