@@ -176,3 +176,26 @@ def test_a_gradient_not_written_out_is_an_array_to_numpy() -> None:
         assert type(found) is np.ndarray
         np.testing.assert_array_equal(found, array * 2)
     assert type(g + g) is RowsGradient and (g + g).of_table.tolist() == [[2, 2], [2, 2]]
+
+
+@every_kind
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("rows", [True, False])
+def test_what_is_held_over_many_steps_stays_as_it_was(kind: str, dtype: str, rows: bool) -> None:
+    """Outputs, states and gradients are nobody's working memory, and inputs are not written into."""
+    held: list[np.ndarray] = []
+    copies: list[np.ndarray] = []
+    for step in range(6):
+        problem = Problem(kind, dtype, seed=step)
+        x = problem.embedded() if rows else ts.tensor(problem.embedded().data, requires_grad=True)
+        y, last = problem.run(x, *(problem.p[name] for name in "hcWUb"))
+        ends = last if isinstance(last, tuple) else (last,)
+        seed = ts.tensor(np.ones(y.shape), dtype=dtype)
+        given = [x, seed, *problem.sources(kind)]
+        sources = problem.sources(kind) if rows else [x, *problem.sources(kind)[1:]]
+        before = [t.data.copy() for t in (*given, y, *ends)]
+        gs = ts.grad([y, *ends], sources, [seed, *(ts.tensor(np.ones(end.shape), dtype=dtype) for end in ends)])
+        held += [t.data for t in (*given, y, *ends, *gs)]
+        copies += [*before, *(g.data.copy() for g in gs)]
+    for array, copy in zip(held, copies, strict=True):
+        np.testing.assert_array_equal(array, copy)

@@ -69,9 +69,9 @@ class Backend:
             return (rows @ b).reshape(*a.shape[:-1], b.shape[-1])
         return a @ b
 
-    def tile_rows(self, M: int, K: int, columns: int, steps: int) -> int:
+    def tile_rows(self, M: int, K: int, columns: int, steps: int | None, at_once: bool) -> int:
         """How many rows has each of the tiles in which (M, K) is multiplied fastest by (K, columns), for so many steps
-        at once; M: as a whole."""
+        (None: for many), all at once or each after another; M: as a whole."""
         return M
 
     def chunks(self, size: int) -> list[slice]:

@@ -17,6 +17,7 @@ ONE_HOT_ROWS = 128  # a table of characters: there a one-hot product adds wide r
 # rows, at 115 as a whole. From 64 columns on the whole is as fast; on AVX2, where it packs each tile, tiles took 1.6
 # times as long.
 UNPACKED, COLUMNS = 1_000_000, range(6, 49)
+MANY = 256  # columns of all steps, from which cutting the matrix into tiles is paid back
 AVX512 = ("SkylakeX", "Cooperlake", "SapphireRapids")  # whose OpenBLAS can
 
 
@@ -46,12 +47,13 @@ class NumpyBackend(Backend):
             bad = index[(index < low) | (index >= size)].reshape(-1)[0]
             raise IndexError(f"{what}: expected integers from {low} to {size - 1}, got {bad}")
 
-    def tile_rows(self, M: int, K: int, columns: int, steps: int) -> int:
+    def tile_rows(self, M: int, K: int, columns: int, steps: int | None, at_once: bool) -> int:
         rows = 8 if columns > 11 else 32
         fits = M % rows == 0 and rows * K * columns <= UNPACKED and columns in COLUMNS
+        many = steps is None or steps * columns >= MANY
         # Tiles run on one thread. Two gain little on one step; on all steps at once they gain all there is.
-        alone = product_threads() <= (2 if steps == 1 else 1)
-        return rows if fits and alone and blas_core() in AVX512 else M
+        alone = product_threads() <= (1 if at_once else 2)
+        return rows if fits and many and alone and blas_core() in AVX512 else M
 
     def chunks(self, size: int) -> list[slice]:
         return [slice(k, min(k + CHUNK, size)) for k in range(0, size, CHUNK)]

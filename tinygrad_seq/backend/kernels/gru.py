@@ -18,6 +18,7 @@ from .sequence import (
     output_gradients,
     state_gradient,
     weight_gradients,
+    with_bias,
     zero_beyond,
 )
 
@@ -62,12 +63,12 @@ def forward(
     be: Any, x: Any, h_0: Any, W: Any, U: Any, b_ih: Any, b_hh: Any, reverse: bool, lengths: Any
 ) -> tuple[Any, Any]:
     xp, (B, T, _), H = be.xp, x.shape, h_0.shape[-1]
-    Wb = xp.roll(xp.concatenate([W, b_ih[:, None]], 1), H, 0)  # n r z
+    Wb = with_bias(be, W, b_ih, [slice(2 * H, 3 * H), slice(0, 2 * H)])  # n r z
     Wb[H:, -1] += b_hh[: 2 * H]
     U, b_hn = U.copy(), b_hh[2 * H :, None]  # r z u
     for rows in (Wb[H:], U[: 2 * H]):
         rows *= 0.5
-    U, Wb = in_tiles(be, U, B), in_tiles(be, Wb, B, T)
+    U, Wb = in_tiles(be, U, B, T), in_tiles(be, Wb, B, T, True)
     dead = dead_steps(be, lengths, T, reverse)
     s, gates = factors_of(be, x, h_0, reverse), be.empty((T, 4 * H, B), x.dtype)
     projected = multiply(be, Wb, s[:T, H:], be.empty((T, 3 * H, B), x.dtype))
@@ -91,7 +92,7 @@ def forward(
 def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool, lengths: Any) -> Any:
     xp, (x, h_0, W, U, _, _), (s, gates, dead) = be.xp, inputs, tape
     (B, T, _), H = x.shape, h_0.shape[-1]
-    UT = in_tiles(be, U.T, B)
+    UT = in_tiles(be, U.T, B, T)
     dy = output_gradients(g[0], dead, reverse)
     dh = state_gradient(be, g[1], H, B, x.dtype)
     t1, slopes, back = (be.empty((n, B), x.dtype) for n in (H, 2 * H, H))
@@ -121,11 +122,11 @@ def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool,
 
 def cho_forward(be: Any, x: Any, h_0: Any, W: Any, U: Any, b: Any, reverse: bool, lengths: Any) -> tuple[Any, Any]:
     xp, (B, T, _), H = be.xp, x.shape, h_0.shape[-1]
-    Wb = xp.roll(xp.concatenate([W, b[:, None]], 1), H, 0)  # n r z
-    U_rz, U_n = U[: 2 * H].copy(), in_tiles(be, U[2 * H :], B)
+    Wb = with_bias(be, W, b, [slice(2 * H, 3 * H), slice(0, 2 * H)])  # n r z
+    U_rz, U_n = U[: 2 * H].copy(), in_tiles(be, U[2 * H :], B, T)
     for rows in (Wb[H:], U_rz):
         rows *= 0.5
-    U_rz, Wb = in_tiles(be, U_rz, B), in_tiles(be, Wb, B, T)
+    U_rz, Wb = in_tiles(be, U_rz, B, T), in_tiles(be, Wb, B, T, True)
     dead = dead_steps(be, lengths, T, reverse)
     s, gates = factors_of(be, x, h_0, reverse), be.empty((T, 3 * H, B), x.dtype)
     multiply(be, Wb, s[:T, H:], gates)
@@ -148,7 +149,7 @@ def cho_forward(be: Any, x: Any, h_0: Any, W: Any, U: Any, b: Any, reverse: bool
 def cho_backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool, lengths: Any) -> Any:
     xp, (x, h_0, W, U, _), (s, gates, rhs, dead) = be.xp, inputs, tape
     (B, T, _), H = x.shape, h_0.shape[-1]
-    UT_rz, UT_n = in_tiles(be, U[: 2 * H].T, B), in_tiles(be, U[2 * H :].T, B)
+    UT_rz, UT_n = in_tiles(be, U[: 2 * H].T, B, T), in_tiles(be, U[2 * H :].T, B, T)
     dy = output_gradients(g[0], dead, reverse)
     dh = state_gradient(be, g[1], H, B, x.dtype)
     t1, slopes, back = (be.empty((n, B), x.dtype) for n in (H, 2 * H, H))

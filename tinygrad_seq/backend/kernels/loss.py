@@ -1,4 +1,4 @@
-"""Mean cross entropy. The forward pass leaves the probabilities for the backward one."""
+"""Mean cross entropy. The forward pass leaves exponentials and their sums, which become the gradient in one pass."""
 
 from typing import Any
 
@@ -13,13 +13,19 @@ def _forward(be: Any, logits: Any, weight: Any, targets: Any, ignore_index: Any,
     if counts is not None:
         t = xp.where(counts, t, 0)
     z = logits.reshape(-1, V)
-    z = z - z.max(1, keepdims=True)
-    picked = z[rows, t]
-    weighted = None if not smoothing else z.sum(1) if weight is None else z @ weight  # Σ_v w_v z_v
-    p = xp.exp(z, out=z)
-    total = p.sum(1, keepdims=True)
-    p /= total
-    log_total = xp.log(total[:, 0])
+    e, total, picked = (be.empty(shape, z.dtype) for shape in (z.shape, t.shape, t.shape))
+    weighted = be.empty(t.shape, z.dtype) if smoothing else None  # Σ_v w_v z_v
+    some = max(be.block // max(V, 1), 1) if be.block else max(t.size, 1)
+    for first in range(0, t.size, some):  # rows that stay in cache
+        part = slice(first, first + some)
+        e_k = e[part]
+        xp.subtract(z[part], z[part].max(1, keepdims=True), out=e_k)
+        picked[part] = e_k[rows[: len(e_k)], t[part]]
+        if weighted is not None:
+            weighted[part] = e_k.sum(1) if weight is None else e_k @ weight
+        xp.exp(e_k, out=e_k)
+        e_k.sum(1, out=total[part])
+    log_total = xp.log(total)
     loss = log_total - picked
     w = None if weight is None else weight[t]  # of each row
     if w is not None:
@@ -31,32 +37,28 @@ def _forward(be: Any, logits: Any, weight: Any, targets: Any, ignore_index: Any,
         loss = xp.where(counts, loss, 0)  # not a product: an ignored row may hold inf
         w = counts.astype(z.dtype) if w is None else w * counts
     size = dtype(t.size) if w is None else w.sum()
-    return loss.sum() / size, (p, rows, t, w, counts, size)
+    return loss.sum() / size, (e, total, rows, t, w, counts, size)
 
 
 def _backward(
     be: Any, tape: Any, inputs: Any, g: Any, needs: Any, targets: Any, ignore_index: Any, smoothing: float
 ) -> Any:
-    p, rows, t, w, counts, size = tape
+    e, sums, rows, t, w, counts, size = tape
     logits, weight = inputs
-    V, scale = p.shape[1], g / size
-    if w is None and not smoothing:
-        p[rows, t] -= 1
-        p *= scale
-        return p.reshape(logits.shape), None
-    share = scale * (1 - smoothing) * (be.xp.ones(t.shape, p.dtype) if w is None else w)  # of each row's own target
+    V, scale = e.shape[1], g / size
+    share = scale * (1 - smoothing) * (be.xp.ones(t.shape, e.dtype) if w is None else w)  # of each row's own target
     total = share
     if smoothing:
         spread = scale * (smoothing / V)
         total = share + spread * ((V if weight is None else weight.sum()) * (1 if counts is None else counts))
-    p *= total[:, None]
+    e *= (total / sums)[:, None]  # times the probabilities
     if counts is not None:
-        p[...] = be.xp.where(counts[:, None], p, 0)
-    p[rows, t] -= share
+        e[...] = be.xp.where(counts[:, None], e, 0)
+    e[rows, t] -= share
     if smoothing:
         each = spread * (1 if weight is None else weight)
-        p -= each if counts is None else each * counts[:, None]
-    return p.reshape(logits.shape), None
+        e -= each if counts is None else each * counts[:, None]
+    return e.reshape(logits.shape), None
 
 
 cross_entropy = Kernel(_forward, _backward)

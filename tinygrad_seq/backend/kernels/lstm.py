@@ -17,6 +17,7 @@ from .sequence import (
     output_gradients,
     state_gradient,
     weight_gradients,
+    with_bias,
     zero_beyond,
 )
 
@@ -32,10 +33,10 @@ def forward(
     be: Any, x: Any, h_0: Any, c_0: Any, W: Any, U: Any, b: Any, reverse: bool, lengths: Any
 ) -> tuple[Any, Any]:
     xp, (B, T, _), H = be.xp, x.shape, h_0.shape[-1]
-    U, Wb = gates_first(U, H), gates_first(xp.concatenate([W, b[:, None]], 1), H)
+    U, Wb = gates_first(U, H), with_bias(be, W, b, [slice(k * H, (k + 1) * H) for k in IFOG])
     for M in (U, Wb):
         M[: 3 * H] *= 0.5
-    U, Wb = in_tiles(be, U, B), in_tiles(be, Wb, B, T)
+    U, Wb = in_tiles(be, U, B, T), in_tiles(be, Wb, B, T, True)
     dead = dead_steps(be, lengths, T, reverse)
     z, gates = factors_of(be, x, h_0, reverse), be.empty((T, 4 * H, B), x.dtype)
     multiply(be, Wb, z[:T, H:], gates)
@@ -63,7 +64,7 @@ def forward(
 def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool, lengths: Any) -> Any:
     xp, (x, h_0, _, W, U, _), (z, gates, c, tanh_c, dead) = be.xp, inputs, tape
     (B, T, _), H = x.shape, h_0.shape[-1]
-    UT = in_tiles(be, gates_first(U, H).T, B)
+    UT = in_tiles(be, gates_first(U, H).T, B, T)
     dy = output_gradients(g[0], dead, reverse)
     dh, dc = (state_gradient(be, d, H, B, x.dtype) for d in g[1:])
     t1, t2, s1 = be.empty((H, B), x.dtype), be.empty((H, B), x.dtype), be.empty((3 * H, B), x.dtype)

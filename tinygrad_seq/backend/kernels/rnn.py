@@ -17,6 +17,7 @@ from .sequence import (
     output_gradients,
     state_gradient,
     weight_gradients,
+    with_bias,
     zero_beyond,
 )
 
@@ -41,7 +42,7 @@ def forward(
 ) -> tuple[Any, Any]:
     xp, (B, T, _), H = be.xp, x.shape, h_0.shape[-1]
     g = NONLINEARITIES[nonlinearity][0]
-    U, Wb = in_tiles(be, U, B), in_tiles(be, xp.concatenate([W, b[:, None]], 1), B, T)
+    U, Wb = in_tiles(be, U, B, T), in_tiles(be, with_bias(be, W, b, [slice(0, H)]), B, T, True)
     dead = dead_steps(be, lengths, T, reverse)
     z = factors_of(be, x, h_0, reverse)
     h, projected, product = z[:, :H], be.empty((T, H, B), x.dtype), be.empty((H, B), x.dtype)
@@ -61,7 +62,7 @@ def backward(
     (x, h_0, W, U, _), (z, dead) = inputs, tape
     (B, T, _), H = x.shape, h_0.shape[-1]
     slopes = NONLINEARITIES[nonlinearity][1](z[1:, :H])  # of all steps at once; written over by da
-    UT = in_tiles(be, U.T, B)
+    UT = in_tiles(be, U.T, B, T)
     dy = output_gradients(g[0], dead, reverse)
     dh = state_gradient(be, g[1], H, B, x.dtype)
     if dead is not None:

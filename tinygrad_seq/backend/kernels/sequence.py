@@ -19,10 +19,24 @@ def factors_of(be: Any, x: Any, h_0: Any, reverse: bool) -> Any:
     return z
 
 
-def in_tiles(be: Any, W: Any, columns: int, steps: int = 1) -> Any:
-    """W (M, K) as (tiles, rows, K), each column of a tile contiguous: the left factor of `multiply`."""
+def with_bias(be: Any, W: Any, b: Any, order: list[slice]) -> Any:
+    """[W b] as a new matrix, its rows in an order of blocks."""
+    out, first = be.empty((len(W), W.shape[1] + 1), W.dtype), 0
+    for rows in order:
+        here = out[first : first + rows.stop - rows.start]
+        here[:, :-1], here[:, -1] = W[rows], b[rows]
+        first += len(here)
+    return out
+
+
+def in_tiles(be: Any, W: Any, columns: int, steps: int | None = None, at_once: bool = False) -> Any:
+    """W (M, K) as (tiles, rows, K), each column of a tile contiguous: the left factor of `multiply`.
+
+    It will be multiplied at so many steps (None: at many), by as many columns at each: at all at once, or at each after
+    another.
+    """
     M, K = W.shape
-    rows = be.tile_rows(M, K, columns, steps)
+    rows = be.tile_rows(M, K, columns, steps, at_once)
     if rows == M:
         return be.xp.ascontiguousarray(W)[None]
     return W.reshape(-1, rows, K).swapaxes(1, 2).copy().swapaxes(1, 2)
@@ -74,20 +88,6 @@ def state_gradient(be: Any, d: Any, H: int, B: int, dtype: Any) -> Any:
     return be.xp.zeros((H, B), dtype) if d is None else d.T.copy()
 
 
-def summed(a: Any, b: Any, parts: int) -> Any:
-    """a bᵀ, for a (F, N) and b (K, N), its sum of N terms taken in parts: the shorter a sum, the less float32 rounds.
-
-    Taken at once, the error of an LSTM's weight_hh was 1.6 times PyTorch's, of a GRU's more than twice. A kernel asks
-    for as many parts as bring its gradients near PyTorch's error; each costs another pass over the result.
-    """
-    parts = min(parts, max(a.shape[1], 1))
-    n = a.shape[1] // parts
-    total = a[:, (parts - 1) * n :] @ b[:, (parts - 1) * n :].T
-    for k in range(parts - 1):
-        total += a[:, k * n : (k + 1) * n] @ b[:, k * n : (k + 1) * n].T
-    return total
-
-
 def weight_gradients(be: Any, da: Any, z: Any, terms: int = 256) -> Any:
     """Σ_t da_t z_tᵀ and Σ_t Σ_b da_t, for da (T, M, B) and z (T, K, B): (M, K) and (M,).
 
@@ -113,4 +113,4 @@ def input_gradient(be: Any, W: Any, da: Any, reverse: bool) -> Any:
     """Wᵀ da of each step, for da (T, M, B), as (B, T, D)."""
     T, _, B = da.shape
     dx = be.empty((T, W.shape[1], B), da.dtype)
-    return batch_of(be, multiply(be, in_tiles(be, W.T, B, T), da, dx), reverse)
+    return batch_of(be, multiply(be, in_tiles(be, W.T, B, T, True), da, dx), reverse)
