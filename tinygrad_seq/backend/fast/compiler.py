@@ -71,15 +71,18 @@ def reduction(function: Callable[..., Any]) -> Any:
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same for what is called from Python: raises CannotCompile where numba fails."""
-    compiled = jit(function)
+    compiled, ready = jit(function), False
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
-        if compiled.signatures:
+        nonlocal ready  # to ask numba takes longer than a small kernel
+        if ready:
             return compiled(*arguments)
         try:
-            return compiled(*arguments)
+            result = compiled(*arguments)
         except Exception as error:
             raise CannotCompile(f"{function.__name__}: {type(error).__name__}: {error}") from error
+        ready = True
+        return result
 
     return call
