@@ -172,9 +172,10 @@ def ran_compiled(ys: list[ts.Tensor]) -> bool:
 @pytest.fixture(params=[1, 2])
 def on_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """On one thread, and on two, which share small products too."""
-    from tinygrad_seq.backend.fast import linear
+    from tinygrad_seq.backend.fast import linear, team
 
     monkeypatch.setattr(linear, "WORTH", 0)
+    monkeypatch.setattr(team, "SHARED", 0)
     for name, value in {"_threads": request.param, "_pool": None, "_shares": True}.items():
         monkeypatch.setattr(threads, name, value)
 

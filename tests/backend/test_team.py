@@ -50,7 +50,7 @@ def test_all_parts_are_done_once(n: int) -> None:
     for size in (0, 1, 7, 1000):
         for _ in range(100):
             x = np.zeros(size, np.int64)
-            _fill(teams.team(), x, 1)
+            _fill(teams.team(teams.SHARED), x, 1)
             np.testing.assert_array_equal(x, filled(n, size))
 
 
@@ -58,21 +58,21 @@ def test_the_number_of_threads_may_change() -> None:
     before = threading.active_count() - len(teams._team.threads if teams._team else ())
     for n in (3, 1, 2):
         threads.set_num_threads(n)
-        _fill(teams.team(), x := np.zeros(9, np.int64), 1)
+        _fill(teams.team(teams.SHARED), x := np.zeros(9, np.int64), 1)
         np.testing.assert_array_equal(x, filled(n, 9))
         assert threading.active_count() == before + n - 1
 
 
 def test_threads_sleep_when_nothing_comes_and_wake_again() -> None:
     threads.set_num_threads(2)
-    desks = teams.team()
+    desks = teams.team(teams.SHARED)
     for _ in range(3):
         for _ in range(1000):
             time.sleep(0.01)
             if desks[teams.STRIDE + teams.SLEEPS]:
                 break
         assert desks[teams.STRIDE + teams.SLEEPS]
-        _fill(teams.team(), x := np.zeros(9, np.int64), 1)
+        _fill(teams.team(teams.SHARED), x := np.zeros(9, np.int64), 1)
         np.testing.assert_array_equal(x, filled(2, 9))
 
 
@@ -85,9 +85,15 @@ def test_who_is_not_there_is_not_waited_for() -> None:
         np.testing.assert_array_equal(x, filled(4, 50))
 
 
+def test_little_work_is_left_to_the_caller() -> None:
+    threads.set_num_threads(2)
+    _fill(teams.team(teams.SHARED - 1), x := np.zeros(9, np.int64), 1)
+    np.testing.assert_array_equal(x, filled(1, 9))
+
+
 def test_two_callers_at_once() -> None:
     threads.set_num_threads(2)
-    desks, wrong = teams.team(), []
+    desks, wrong = teams.team(teams.SHARED), []
 
     def work() -> None:
         for _ in range(200):
@@ -105,9 +111,9 @@ def test_two_callers_at_once() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_child_process_has_a_team_of_its_own() -> None:
     threads.set_num_threads(2)
-    _fill(teams.team(), np.zeros(9, np.int64), 1)
+    _fill(teams.team(teams.SHARED), np.zeros(9, np.int64), 1)
     child = os.fork()
     if child == 0:
-        _fill(teams.team(), x := np.zeros(9, np.int64), 1)
+        _fill(teams.team(teams.SHARED), x := np.zeros(9, np.int64), 1)
         os._exit(7 if np.array_equal(x, filled(2, 9)) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

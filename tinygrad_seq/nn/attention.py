@@ -334,8 +334,10 @@ class MultiheadAttention(Module):
         D = self.embed_dim
         if x.ndim != 3:
             raise ValueError(f"MultiheadAttention: expected queries or keys of shape (B, T, {D}), got {x.shape}")
-        W = self.in_proj_weight[first * D : end * D]
-        b = None if self.in_proj_bias is None else self.in_proj_bias[first * D : end * D]
+        W: Tensor = self.in_proj_weight
+        b: Tensor | None = self.in_proj_bias
+        if end - first < 3:  # a part of it
+            W, b = W[first * D : end * D], None if b is None else b[first * D : end * D]
         B, T, _ = x.shape
         y = ops.linear(x, W, b).reshape(B, T, end - first, self.num_heads, -1)
         return ops.unstack(y.transpose(2, 0, 3, 1, 4), 0)

@@ -195,7 +195,7 @@ def _masks(mask: Any, S: int, T: int) -> tuple[Any, int, int]:
 
 def _forward(be: Any, Q: Any, K: Any, V: Any, mask: Any, causal: bool, dropout: float, key: int) -> Any:
     (*lead, S, d), (T, E) = Q.shape, V.shape[-2:]
-    if not _fits(S, T, dropout):
+    if not _fits(S, T, dropout) or not (K.flags.c_contiguous and V.flags.c_contiguous):  # not to copy a cache
         return None
     if mask is not None:
         mask = np.broadcast_to(mask, (*lead, *mask.shape[-2:])).reshape(-1, 1, *mask.shape[-2:])
@@ -203,7 +203,7 @@ def _forward(be: Any, Q: Any, K: Any, V: Any, mask: Any, causal: bool, dropout: 
     sizes = Sizes(1, S, T, d, E, T - S if causal else T, *apart)
     inputs = flat(Q), d, flat(K), d, flat(V), E
     weights, out = empty(math.prod(lead) * T * S), empty(*Q.shape[:-1], E)
-    _attend(team(), SGEMM, *inputs, seen, weights, out.reshape(-1), E, sizes)
+    _attend(team(weights.size), SGEMM, *inputs, seen, weights, out.reshape(-1), E, sizes)
     return out, (inputs, weights, sizes)
 
 
@@ -212,7 +212,7 @@ def _backward(
 ) -> Any:
     laid_out, weights, sizes = tape
     gs = tuple(empty(*x.shape) for x in inputs)
-    _attend_back(team(), SGEMM, *laid_out, weights, flat(g), sizes.E, *(x.reshape(-1) for x in gs), sizes)
+    _attend_back(team(weights.size), SGEMM, *laid_out, weights, flat(g), sizes.E, *(x.reshape(-1) for x in gs), sizes)
     return gs
 
 
@@ -250,7 +250,7 @@ def _heads_forward(
     seen, *apart = _masks(mask, S, T)
     sizes = Sizes(heads, S, T, D // heads, D // heads, T - S if causal else T, *apart)
     weights, concat, y = empty(B * heads * T * S), empty(B * S * D), empty(B, S, D)
-    _attend(team(), SGEMM, *parts, seen, weights, concat, D, sizes)
+    _attend(team(weights.size), SGEMM, *parts, seen, weights, concat, D, sizes)
     affine(concat, W_out, b_out, y.reshape(-1))
     return y, (parts, weights, concat, sizes)
 
@@ -277,7 +277,7 @@ def _heads_backward(
     for x, first, end in projections(Q, K, V):
         dys.append(empty(x.size * (end - first)))
         dparts += [dys[-1][n * D :] for n in range(end - first)]
-    _attend_back(team(), SGEMM, *parts, weights, dconcat, D, *dparts, sizes)
+    _attend_back(team(weights.size), SGEMM, *parts, weights, dconcat, D, *dparts, sizes)
     dxs: list[Any] = [None, None, None]
     for dy, (x, first, end) in zip(dys, projections(Q, K, V), strict=True):
         here = slice(first * D, end * D)

@@ -46,13 +46,13 @@ def _gelu_back(team: Any, *inputs: Any) -> None:
 
 def _forward(be: Any, x: Any) -> tuple[Any, Any]:
     y = empty(*x.shape)
-    _gelu(team(), flat(x), y.reshape(-1))
+    _gelu(team(x.size), flat(x), y.reshape(-1))
     return y, ()
 
 
 def _backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any) -> Any:
     dx = empty(*g.shape)
-    _gelu_back(team(), flat(inputs[0]), flat(g), dx.reshape(-1))
+    _gelu_back(team(g.size), flat(inputs[0]), flat(g), dx.reshape(-1))
     return dx
 
 

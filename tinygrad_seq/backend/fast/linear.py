@@ -12,6 +12,7 @@ from .sequence import F32, empty, flat
 from .team import job, share, team
 
 WORTH = 1 << 22  # operations of a product from which compiled code is worth its call
+PRODUCTS = 32  # as fast as one exponential
 PART = 64  # rows that are added up before they are added to the others: the shorter a sum, the less float32 rounds
 NOTHING = empty(0)
 
@@ -69,13 +70,15 @@ def _back(team: Any, *inputs: Any) -> None:
 
 def affine(x: Any, W: Any, b: Any, y: Any) -> None:
     """y = x Wᵀ + b, all flat but W; b may be None."""
-    _affine(team(), SGEMM, x, flat(W), NOTHING if b is None else flat(b), y, W.shape[1], len(W))
+    N, K = W.shape
+    _affine(team(y.size * K // PRODUCTS), SGEMM, x, flat(W), NOTHING if b is None else flat(b), y, K, N)
 
 
 def affine_back(x: Any, W: Any, g: Any, dx: Any, dW: Any, db: Any) -> None:
     """From g, that of y, the gradients of x, W and b into flat arrays, db being zeros; None where it is not wanted."""
     wanted = (NOTHING if d is None else d for d in (dx, dW, db))
-    _back(team(), SGEMM, x, flat(W), g, *wanted, W.shape[1], len(W))
+    N, K = W.shape
+    _back(team(g.size * K // PRODUCTS), SGEMM, x, flat(W), g, *wanted, K, N)
 
 
 def _forward(be: Any, x: Any, W: Any, b: Any) -> Any:

@@ -98,12 +98,12 @@ def _or_none(p: Any) -> Any:
 def _forward(be: Any, x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, Any]:
     rows = flat(x).reshape(-1, x.shape[-1])
     n, r, y = np.empty(rows.shape, F32), np.empty(len(rows), F32), np.empty(rows.shape, F32)
-    _norm(team(), rows, _or_none(weight), _or_none(bias), F32(eps), n, r, y)
+    _norm(team(x.size), rows, _or_none(weight), _or_none(bias), F32(eps), n, r, y)
     return y.reshape(x.shape), (n, r)
 
 
 def _backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, eps: float) -> Any:
-    (n, r), desks = tape, team()
+    (n, r), desks = tape, team(g.size)
     dx, parts = np.empty(n.shape, F32), np.zeros((2, desks[SIZE], n.shape[1]), F32)
     _norm_back(desks, flat(g).reshape(n.shape), n, r, _or_none(inputs[1]), dx, *parts)
     dweight, dbias = parts.sum(1)

@@ -23,6 +23,7 @@ from .compiler import kernel
 OWNED, TURN, SIZE, STOPPED = range(4)
 POSTED, TAKEN, DONE, SLEEPS, JOB, INPUTS = range(6)
 STRIDE = 16
+SHARED = 1 << 14  # exponentials, some microseconds: less is not worth the way to another core
 PATIENCE = 5000  # looks at an empty desk, about 0.2 ms, before a thread sleeps: the time between two ops, and some more
 PAUSES = binding.get_host_cpu_features().get("sse2", False)
 YIELDS = hasattr(os, "sched_yield")
@@ -230,11 +231,19 @@ class _Team:
 
 
 _team: _Team | None = None
+_alone = np.zeros(STRIDE, np.int64)
+_alone[SIZE] = 1
 
 
-def team() -> Any:
-    """The team of `num_threads()`, awake: the first input of a kernel that shares its work."""
+def team(exponentials: int) -> Any:
+    """The team of `num_threads()`, awake, or the caller alone: the first input of a kernel that shares its work.
+
+    Args:
+        exponentials: how much work it is, in numbers whose exponential could be computed meanwhile.
+    """
     global _team
+    if exponentials < SHARED:
+        return _alone
     parts = threads.take_over()
     if _team is None or len(_team.bells) != parts:
         if _team is not None:
