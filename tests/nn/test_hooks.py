@@ -105,10 +105,14 @@ def test_a_backward_hook_sees_both_gradients_and_may_change_one() -> None:
 
 
 def test_backward_hooks_run_once_in_each_pass_and_only_with_a_graph() -> None:
-    layer, seen = Scale(), []
+    layer, seen, t = Scale(), [], x()
     layer.register_full_backward_hook(lambda *_: seen.append(1))
+    handle = layer.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0] is t))
     with ts.no_grad():
-        layer(x())
+        layer(t)
+    assert seen == [True]  # without a graph nothing is put around the module
+    handle.remove()
+    seen.clear()
     y = layer(x())
     assert seen == []
     y.sum().backward(retain_graph=True)

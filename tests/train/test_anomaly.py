@@ -276,6 +276,12 @@ def test_after_an_error_the_block_looks_on() -> None:
                 ts.ops.sqrt(x).sum().backward()
             with pytest.raises(AnomalyError, match="forward"):
                 ts.ops.log(x)
+        loss = (x * x).sum()
+        loss.backward()
+        with pytest.raises(RuntimeError, match="backward has gone through this graph already"):
+            (x * x + loss).sum().backward()
+        with pytest.raises(AnomalyError, match="forward"):
+            ts.ops.log(x)
 
 
 @quiet
