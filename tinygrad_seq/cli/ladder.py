@@ -55,10 +55,11 @@ class Rung(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """How a rung is trained."""
+    """How large a rung is, and how it is trained."""
 
     name: str
     sees: str
+    hidden: int  # H, or the width of a Transformer
     passes: int  # over the training words
     lr: float
 
