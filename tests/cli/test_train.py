@@ -15,7 +15,12 @@ from cli.commands import STEPS, TEXT, run, train
 from tinygrad_seq.cli.jobs import JOBS
 from tinygrad_seq.train import read_log
 
-PICTURES = {"seq2seq": "alignment_1.png", "transformer": "alignment_1.png"}
+PICTURES = {
+    "tagger": "confusion.png",
+    "classifier": "confusion.png",
+    "seq2seq": "alignment_1.png",
+    "transformer": "alignment_1.png",
+}
 
 
 @pytest.mark.parametrize("kind", JOBS)
