@@ -26,7 +26,11 @@ def test_it_saves_and_goes_on(tmp_path: Path, number: int) -> None:
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
     found = re.match(r"stopped after step (\d+); saved in ([^;\n]+)", said)
-    assert found and "--resume" in said and (Path(found[2]) / "state.json").is_file()
+    assert (
+        found
+        and f"tinygrad-seq train char-lm --out {out} --resume" in said
+        and (Path(found[2]) / "state.json").is_file()
+    )
     step = int(found[1])
     more = subprocess.run([*command, "--steps", str(step + 3), "--resume"], timeout=120, **pipes)
     assert more.returncode == 0, more.stderr

@@ -1,17 +1,15 @@
 """`train` for every kind of model: the folder that it leaves, stopping and going on, and what a user does wrong."""
 
 import json
-import os
+import re
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from cli.commands import STEPS, TEXT, run, train
+from cli.commands import STEPS, TEXT, WRITE, run, train
+from tinygrad_seq.backend import fast
 from tinygrad_seq.cli.jobs import JOBS
 from tinygrad_seq.train import read_log
 
@@ -31,8 +29,9 @@ def test_the_folder_of_a_run(kind: str, runs: Path) -> None:
     if kind in PICTURES:
         assert (folder / PICTURES[kind]).read_bytes().startswith(b"\x89PNG")
     page = (folder / "index.html").read_text(encoding="utf-8")
-    assert "data:image/png" in page and "How to go on" in page and "Held-out" in page or "What it writes" in page
-    assert "//" not in page.replace("data:image", "").split("<body>")[0].replace("http", "")
+    assert "data:image/png" in page and "How to go on" in page
+    assert ("Held-out" in page) != ("What it writes" in page) == (kind in WRITE)
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)  # it needs no network
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [
         "best",
         "latest",
@@ -152,11 +151,7 @@ def test_a_file_or_a_folder_of_something_else_in_the_place_of_the_run(tmp_path: 
     file = tmp_path / "file"
     file.write_text("x")
     for out in (file, file / "run"):
-        result = (
-            train("classifier", out if out == file else tmp_path / "file" / "run")
-            if out == file
-            else run("train", "classifier", "--out", out, *STEPS)
-        )
+        result = run("train", "classifier", "--out", out, *STEPS)
         assert result.exit_code == 1 and "--out is a folder" in result.stderr, result.output
     data = run("train", "classifier", "--data", tmp_path, "--out", tmp_path / "run")
     assert data.exit_code == 1 and "got the folder" in data.stderr
@@ -176,26 +171,12 @@ def test_without_matplotlib_the_run_is_whole(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "run/checkpoints/latest").exists()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_by_a_signal_it_says_how_to_go_on(number: int, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    options = ["--steps", "1000000", "--hidden", "8", "--out", str(out), "--evaluate-every", "1000000"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "tinygrad_seq", "train", "classifier", *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"TINYGRAD_SEQ_FAST": "0"},
-    ) as process:
-        limit = time.monotonic() + 60
-        while not (out / "log.jsonl").exists() and process.poll() is None and time.monotonic() < limit:
-            time.sleep(0.05)
-        process.send_signal(number)
-        stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130, stderr
-    assert "stopped after step" in stderr and f"tinygrad-seq train classifier --out {out} --resume" in stderr
-    assert "Traceback" not in stderr
-    again = run("train", "classifier", "--out", out, "--resume", "--steps", 1)
-    assert again.exit_code == 0 and "is finished" in again.stdout
-    assert "warning: the last bits will differ" in again.stdout  # other kernels than there
+def test_other_kernels_are_a_warning_in_one_line(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if fast.in_use() == "numpy":
+        pytest.skip("there are no compiled kernels here")
+    shutil.copytree(runs / "classifier", tmp_path / "run")
+    monkeypatch.setenv("TINYGRAD_SEQ_FAST", "0")
+    result = run("train", "classifier", "--out", tmp_path / "run", "--resume", "--steps", 7)
+    assert result.exit_code == 0, result.output
+    (line,) = (line for line in result.stdout.splitlines() if line.startswith("warning: "))
+    assert "the last bits will differ" in line and "kernels: fast then, numpy now" in line

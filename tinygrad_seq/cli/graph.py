@@ -117,6 +117,8 @@ NOT_DRAWN = {
     "MaskedLMHead": "is drawn as a part of BERTForPreTraining",
     "NextSentenceHead": "is drawn as a part of BERTForPreTraining",
     "NGram": "is a table of counts: it has no graph",
+    "MostFrequentTag": "is a table of counts: it has no graph",
+    "NaiveBayes": "is a table of counts: it has no graph",
 }
 
 

@@ -51,9 +51,9 @@ def _about(job: Job, model: Any, log: Any, best_step: int) -> str:
     source = job.config.data or job.built_in
     steps = log.validation[-1][0]
     return (
-        f"{type(model).__name__}, {parameters:,} parameters, trained by tinygrad-seq train {job.name} on "
-        f"{source} in {steps:,} steps and {seconds:,.0f} seconds. Its best evaluation was at step {best_step:,}; what "
-        "follows is of the model as it was then."
+        f"{type(model).__name__}, {parameters:,} parameters, trained by tinygrad-seq train {job.name} on {source}. It "
+        f"took {steps:,} steps and {seconds:,.0f} seconds. The best evaluation was at step {best_step:,}; what follows "
+        "is of the model as it was then."
     )
 
 
