@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -10,10 +11,11 @@ from typing import Any
 
 from .. import machine
 from .page import PAGE, page
-from .sides import Failed, Settings, by_torch, ours, prepare
-from .table import DATA, REAL, RESULTS, claims
+from .sides import Failed, Settings, by_torch, ladder, ours, prepare
+from .table import DATA, LADDER, PICTURES, REAL, RESULTS, claims
 
 OUT = RESULTS.parents[2] / "out" / "real"
+EVERY = [*REAL, LADDER]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,13 +25,13 @@ def main(arguments: list[str] | None = None) -> int:
     wrong = []
     for name in options.names:
         try:
-            found = measure(name, options)
+            found = climb(options) if name == LADDER else measure(name, options)
         except Failed as error:
             print(f"{name} failed: {error}", flush=True)
             wrong.append(name)
             continue
         write(folder / f"{name}.json", found)
-        for claim in claims(REAL[name], found):
+        for claim in [] if name == LADDER else claims(REAL[name], found):
             print(f"  {claim}", flush=True)
             wrong += [] if claim.holds else [name]
     if options.keep:
@@ -40,17 +42,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.real", description="Real tasks, beside PyTorch.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(REAL)}; all by default")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(EVERY)}; all by default")
     parser.add_argument("--seeds", default="0,1,2", help="separated by commas (0,1,2)")
     parser.add_argument("--threads", type=int, default=machine.cores(), help="of each side (all cores)")
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of data sets")
     parser.add_argument("--steps", type=int, help="instead of the recipes': for a first look")
     parser.add_argument("--keep", action="store_true", help="keep the numbers, and write docs/real-tasks.md")
     options = parser.parse_args(arguments)
-    options.names = options.names or list(REAL)
+    options.names = options.names or EVERY
     for name in options.names:
-        if name not in REAL:
-            parser.error(f"unknown name {name!r}: expected some of {', '.join(REAL)}")
+        if name not in EVERY:
+            parser.error(f"unknown name {name!r}: expected some of {', '.join(EVERY)}")
     if options.keep and options.steps is not None:
         parser.error("the docs show whole trainings: --keep without --steps")
     if not options.data.is_dir():
@@ -68,6 +70,9 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         settings = Settings(options.data, seed, options.threads, options.steps)
         with tempfile.TemporaryDirectory() as folder:
             mine = ours(name, settings, Path(folder) / name)
+            if options.keep and real.picture is not None and seed == options.seeds[0]:
+                PICTURES.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(Path(folder) / name / real.picture, PICTURES / f"{name}.png")
         theirs = by_torch(name, settings)
         parameters = theirs.pop("parameters")
         runs.append({"seed": seed, "ours": mine, "torch": theirs})
@@ -89,6 +94,16 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "baselines": baselines,
         "runs": runs,
     }
+
+
+def climb(options: argparse.Namespace) -> dict[str, Any]:
+    """The ladder, with the first seed."""
+    folder = PICTURES if options.keep else OUT
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = Settings(options.data, options.seeds[0], options.threads, options.steps)
+    found = ladder(settings, folder / f"{LADDER}.png")
+    print(", ".join(f"{rung['name']} {rung['test']:.3f}" for rung in found["rungs"]), flush=True)
+    return {"machine": machine.describe(), "threads": options.threads} | found
 
 
 def write(path: Path, found: dict[str, Any]) -> None:

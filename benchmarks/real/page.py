@@ -5,7 +5,22 @@ from __future__ import annotations
 import json
 from statistics import fmean
 
-from .table import REAL, RECIPES, RESULTS, ROOT, Kept, claims, deviation, eval_command, seconds, train_command, values
+from .table import (
+    LADDER,
+    PICTURES,
+    REAL,
+    RECIPES,
+    RESULTS,
+    ROOT,
+    Kept,
+    claims,
+    deviation,
+    eval_command,
+    ladder_command,
+    seconds,
+    train_command,
+    values,
+)
 
 PAGE = ROOT / "docs" / "real-tasks.md"
 
@@ -32,10 +47,11 @@ def kept(name: str) -> Kept:
 def page() -> str:
     """The whole page; a task of which nothing was kept says so."""
     names = [name for name in REAL if (RESULTS / f"{name}.json").exists()]
+    has_ladder = (RESULTS / f"{LADDER}.json").exists()
     parts = [HEAD, summary(names)] if names else [HEAD]
-    if missing := [name for name in REAL if name not in names]:
+    if missing := [name for name in REAL if name not in names] + ([] if has_ladder else [LADDER]):
         parts.append(f"Not measured yet: {', '.join(missing)}.\n")
-    return "\n".join([*parts, *(section(name) for name in names)])
+    return "\n".join([*parts, *(section(name) for name in names), *([ladder()] if has_ladder else [])])
 
 
 def summary(names: list[str]) -> str:
@@ -73,6 +89,7 @@ def section(name: str) -> str:
     ]
     commands = train_command(real, name, "data", f"runs/{name}"), eval_command(real, "data", f"runs/{name}")
     machine = ", ".join(f"{key} {found['machine'][key]}" for key in MACHINE if key in found["machine"])
+    picture = (PICTURES / f"{name}.png").relative_to(PAGE.parent).as_posix()
     parts = [
         f"## {real.title}",
         real.about,
@@ -80,9 +97,47 @@ def section(name: str) -> str:
         f"Measured in {m.unit}. Without training: {baselines}.",
         markdown(["seed", m.unit, "seconds", f"PyTorch: {m.unit}", "seconds"], runs).rstrip(),
         markdown(["claim", "measured", "threshold"], judged).rstrip(),
+        *([] if real.picture is None else [f"![{real.shows}]({picture})", real.shows]),
         f"{found['parameters']:,} parameters, {found['threads']} threads; {machine}. "
         f"The settings: [{name}.toml](../{(RECIPES / f'{name}.toml').relative_to(ROOT).as_posix()}).",
         f"Data: [{source.name}]({source.link}), {source.licence}.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+LADDER_HEAD = """\
+## A ladder of models
+
+One list of names, one split, one number for each model: the loss on the test names in nats per character, the end of a
+name included. makemore, whose list it is, has 2.454 for bigrams, counted and judged on all names; 2.17 for its
+feed-forward network, on its dev set; and about 1.92 for its Transformer, on a test set of 1,000 names and after much
+longer training. Its splits and this one deal out the lines of the file, of which some names are several."""
+
+
+def ladder() -> str:
+    """The kept ladder: each rung, and what is beside it."""
+    found = kept(LADDER)
+    words = found["words"]
+    rows = [
+        [rung["name"], rung["sees"], f"{rung['parameters']:,}", f"{rung['seconds']:.0f}", f"{rung['validation']:.3f}"]
+        + [f"{rung['test']:.3f}"]
+        for rung in found["rungs"]
+    ]
+    longer = ", ".join(f"{int(order) - 1} characters {loss:.3f}" for order, loss in found["count_tables"].items())
+    above = found["does_not_come_down"]
+    picture = (PICTURES / f"{LADDER}.png").relative_to(PAGE.parent).as_posix()
+    parts = [
+        LADDER_HEAD,
+        "```\n" + " ".join(ladder_command("data")) + "\n```",
+        markdown(["model", "sees", "parameters", "seconds", "validation", "test"], rows).rstrip(),
+        f"It does not come down {', '.join(above)}." if above else "Each rung is below the one before it.",
+        f"Count tables that look further back, beside the ladder: {longer}.",
+        f"![The test loss of each model]({picture})",
+        f"{words['training']:,} names to learn from, {words['validation']:,} to choose by and {words['test']:,} to "
+        f"report, dealt out with seed {found['seed']}; {found['test_words_in_training']:,} of the last are among the "
+        f"first too. {found['threads']} threads.",
+        "Data: [makemore's names](https://github.com/karpathy/makemore/tree/988aa59e4d8fefa526d06f3b453ad116258398d4), "
+        "MIT; made of the public-domain list of the US Social Security Administration.",
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .table import REAL, RECIPES, ROOT, Real, eval_command, train_command
+from .table import REAL, RECIPES, ROOT, Real, eval_command, ladder_command, train_command
 
 
 class Settings(NamedTuple):
@@ -55,8 +55,15 @@ def ours(name: str, settings: Settings, out: Path) -> dict[str, Any]:
     }
 
 
+def ladder(settings: Settings, picture: Path) -> dict[str, Any]:
+    """What `tinygrad-seq ladder` finds on the names, and its plot."""
+    options = ["--seed", str(settings.seed), "-o", str(picture), "--json"]
+    options += [] if settings.steps is None else ["--steps", str(settings.steps)]
+    return _run([*ladder_command(str(settings.data)), *options], settings)
+
+
 def by_torch(name: str, settings: Settings) -> dict[str, Any]:
-    """The same by PyTorch, and the number of parameters; what `--side torch` prints."""
+    """The same by PyTorch, and the number of parameters."""
     options = [] if settings.steps is None else ["--steps", str(settings.steps)]
     command = [sys.executable, "-m", "benchmarks.real.sides", name, "--data", str(settings.data)]
     return _run([*command, "--seed", str(settings.seed), "--threads", str(settings.threads), *options], settings)

@@ -15,6 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "recipes"
 DATA = ROOT.parent / "shared" / "data"  # where the data sets lie, beside the repository: they are no part of it
 RESULTS = ROOT / "benchmarks" / "results" / "real"
+PICTURES = ROOT / "docs" / "images" / "real"
+LADDER = "ladder"  # is measured beside the tasks
+NAMES_FILE = "names/names.txt"  # what the ladder is about
 
 Kept = dict[str, Any]
 
@@ -59,6 +62,8 @@ class Real(NamedTuple):
     margin: float  # by how much
     claims: Callable[[Kept], list[Claim]] = lambda kept: []  # what is claimed besides
     own_start: bool = False  # whether PyTorch begins with weights and draws batches of its own
+    picture: str | None = None  # of the run's folder, with a line below it
+    shows: str = ""
 
     @property
     def checkpoint(self) -> str:
@@ -70,6 +75,11 @@ def train_command(real: Real, name: str, data: str, out: str) -> list[str]:
     """What a person types to train, the folder of data sets being `data`."""
     files = [word for option, path in real.files.items() for word in (f"--{option}", f"{data}/{path}")]
     return ["tinygrad-seq", "train", real.kind, "--config", f"recipes/{name}.toml", *files, "--out", out]
+
+
+def ladder_command(data: str) -> list[str]:
+    """All rungs of the ladder."""
+    return ["tinygrad-seq", "ladder", "--data", f"{data}/{NAMES_FILE}"]
 
 
 def eval_command(real: Real, data: str, out: str) -> list[str]:
@@ -227,6 +237,8 @@ REAL = {
         baselines.similar_translation,
         "the translation of the most similar known sentence",
         5.0,
+        picture="alignment_1.png",
+        shows="Where it looks: a row for each word that it writes, a column for each that it reads.",
     ),
     "eng-fra-transformer": Real(
         "English to French, by a Transformer",
@@ -239,5 +251,7 @@ REAL = {
         baselines.similar_translation,
         "the translation of the most similar known sentence",
         5.0,
+        picture="alignment_1.png",
+        shows="Where the heads of the last layer look, in the same way.",
     ),
 }
