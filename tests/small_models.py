@@ -7,11 +7,13 @@ import numpy as np
 
 import tinygrad_seq as ts
 from tinygrad_seq import models
+from tinygrad_seq.data import Words
 
 TOKENS = np.array([[4, 1, 6, 2], [3, 5, 0, 0]])
 LENGTHS = np.array([4, 2])
 TARGET = np.array([[1, 3, 4, 3, 2], [1, 4, 2, 0, 0]])
 PAIRS = (TOKENS, TARGET, LENGTHS)
+SPELLING = (np.array([[2, 1, 0, 1], [0, 1, 0, 0]]), np.array([[3, 1, 4], [2, 0, 0], [5, 1, 0]]))
 
 
 class Small(NamedTuple):
@@ -59,6 +61,19 @@ def _transformer() -> models.Transformer:
     return models.Transformer(models.TransformerConfig(7, 7, 4, 2, 2, 6))
 
 
+def _word_tagger() -> models.Tagger:
+    config = models.TaggerConfig(7, 3, embedding_size=3, hidden_size=4, num_characters=6, character_size=2, crf=True)
+    return models.Tagger(config)
+
+
+def _words(model: Any, ids: Any, spelling: Any, characters: Any, lengths: Any) -> Any:
+    return model(Words(ids, spelling, characters), lengths)
+
+
+def _words_loss(model: Any, ids: Any, spelling: Any, characters: Any, lengths: Any) -> Any:
+    return model.loss(Words(ids, spelling, characters), np.array([[0, 2, 1, 1], [2, 2, -1, -1]]), lengths)
+
+
 def _tokens(model: Any, tokens: ts.Tensor) -> Any:
     return model(tokens)
 
@@ -85,6 +100,8 @@ SMALL: dict[str, Small] = {
     "tagger's loss": Small(
         lambda: _tagger("lstm"), (TOKENS, np.array([[0, 2, 1, 1], [2, 2, -1, -1]]), LENGTHS), models.Tagger.loss
     ),
+    "tagger of words with characters and a CRF": Small(_word_tagger, (TOKENS, *SPELLING, LENGTHS), _words),
+    "the loss of a CRF": Small(_word_tagger, (TOKENS, *SPELLING, LENGTHS), _words_loss),
     "classifier, last": Small(lambda: _classifier("last"), (TOKENS, LENGTHS), _padded),
     "classifier, mean": Small(lambda: _classifier("mean"), (TOKENS, LENGTHS), _padded),
     "classifier, max": Small(lambda: _classifier("max"), (TOKENS, LENGTHS), _padded),

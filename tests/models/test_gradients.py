@@ -1,4 +1,4 @@
-"""Gradients of the Transformers: plain, differentiable, and numeric, for every parameter."""
+"""Gradients of the Transformers and of a tagger with a CRF: plain, differentiable, and numeric, for every parameter."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from small_models import SMALL
 from tinygrad_seq.testing import check_grads
 
 
-@pytest.mark.parametrize("name", ["GPT", "BERT with both heads", "Transformer"])
+@pytest.mark.parametrize("name", ["GPT", "BERT with both heads", "Transformer", "the loss of a CRF"])
 def test_gradients(name: str) -> None:
     make, inputs, call = SMALL[name]
     ts.seed(0)

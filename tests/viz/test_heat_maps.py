@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinygrad_seq as ts
-from tinygrad_seq.viz import attention_plot, gate_plot, heat_maps, plots
+from tinygrad_seq.viz import attention_plot, confusion_plot, gate_plot, heat_maps, plots
 
 pytest.importorskip("matplotlib")
 TOKENS = ["the", "cat", "$x$", " ", "\n"]
@@ -180,3 +180,44 @@ def test_lightness_falls_evenly() -> None:
     np.testing.assert_allclose(
         plots.lightness_of(np.array([[0.0] * 3, [1.0] * 3, [0.5] * 3])), [0, 100, 53.4], atol=0.1
     )
+
+
+def test_what_is_taken_for_what(caught: list[Any], tmp_path: Path) -> None:
+    counts = ts.train.confusion_matrix([0, 0, 1, 1, 1, 0], [0, 0, 0, 1, 1, 3], 4)
+    path = confusion_plot(counts, tmp_path / "x.png", labels=["O", "B-$x$", "I-x", "B-y"], title="Tags")
+    assert path == tmp_path / "x.png"
+    axes, bar = caught[0].axes
+    assert labels(axes, "x") == labels(axes, "y") == ["O", "B-$x$", "I-x", "B-y"]
+    shares = [[2 / 3, 1 / 3, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]]  # I-x never came
+    np.testing.assert_allclose(axes.images[0].get_array(), shares)
+    assert {text.get_position(): text.get_text() for text in axes.texts} == {
+        (0, 0): "2",
+        (1, 0): "1",
+        (1, 1): "2",
+        (0, 3): "1",
+    }
+    assert {text.get_text(): text.get_color() for text in axes.texts}["2"] == "white"
+    assert axes.get_ylabel() == "true" and axes.get_xlabel() == "predicted"
+    assert bar.get_ylabel() == "share of the true label" and caught[0].get_suptitle() == "Tags"
+
+
+def test_many_labels_have_no_numbers(caught: list[Any], tmp_path: Path) -> None:
+    for K, n in ((25, 25), (26, 0), (200, 0)):
+        confusion_plot(np.eye(K), tmp_path / "x.png", labels=[str(k) for k in range(K)])
+        assert len(caught[-1].axes[0].texts) == n and max(caught[-1].get_size_inches()) < 14
+
+
+def test_what_is_no_confusion_matrix(tmp_path: Path) -> None:
+    for counts, wrong in (
+        (np.ones((2, 3)), r"for each of 2 labels, \(2, 2\), got counts of shape \(2, 3\)"),
+        (np.ones((3, 3)), "for each of 2 labels"),
+        ([[1, -1], [0, 1]], "got negative numbers"),
+        ([[1, np.nan], [0, 1]], "not finite"),
+    ):
+        with pytest.raises(ValueError, match=wrong):
+            confusion_plot(counts, tmp_path / "x.png", labels=["a", "b"])
+    with pytest.raises(ValueError, match="for each of 0 labels"):
+        confusion_plot(np.ones((0, 0)), tmp_path / "x.png", labels=[])
+    with pytest.raises(ValueError, match=r"confusion_plot: 'x.gif' does not end in"):
+        confusion_plot(np.eye(1), tmp_path / "x.gif", labels=["a"])
+    assert not list(tmp_path.iterdir())

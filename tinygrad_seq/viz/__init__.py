@@ -4,7 +4,7 @@ from .build import graph
 from .curves import gradient_plot, parameter_histogram, schedule_plot, singular_value_plot
 from .diff import graph_diff
 from .equations import Sizes, equation_graph, equations
-from .heat_maps import attention_plot, gate_plot
+from .heat_maps import attention_plot, confusion_plot, gate_plot
 from .page import Picture, Sample, Table, Text, page
 from .plots import loss_curve
 from .render import RenderError, check
@@ -27,6 +27,7 @@ __all__ = [
     "attention_plot",
     "check",
     "close",
+    "confusion_plot",
     "equation_graph",
     "equations",
     "fold",

@@ -1,4 +1,4 @@
-"""What a model attended to and how its gates stood, drawn as matrices with the tokens on the axes."""
+"""What a model attended to, how its gates stood, and what it takes for what: matrices with names on the axes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .plots import both_sides, checked_names, checked_path, head, heat_map, new_
 ACROSS = 4  # heads side by side
 LONGEST = 200  # characters that one can read below a picture
 MOST_GATES = 12  # below each other
+MOST_COUNTS = 25  # classes whose counts are written
 MOST_UNITS = 500  # of a gate: more than one to a row of pixels
 
 
@@ -172,3 +173,62 @@ def _over_text(name: str, gate: np.ndarray, T: int) -> np.ndarray:
     if not np.isfinite(gate).all():
         raise ValueError(f"gate_plot: {name} has values that are not finite")
     return gate
+
+
+def confusion_plot(
+    counts: Any,
+    path: str | os.PathLike[str],
+    *,
+    labels: Sequence[str],
+    title: str | None = None,
+) -> Path:
+    """Draw what a classifier or a tagger takes for what: a row for each true label, a column for each predicted one.
+
+    Dark is what most of a row's examples are taken for, so that rare labels can be read beside frequent ones; a model
+    without a fault is dark on the diagonal alone. Up to 25 labels, the counts are written.
+
+    Args:
+        counts: (K, K), as `ts.train.confusion_matrix` counts them.
+        path: a file ending in .png, .svg or .pdf.
+        labels: the K labels.
+    Returns:
+        The path.
+    Raises:
+        ImportError: without matplotlib, naming the extra that brings it.
+        TypeError: for what is no matrix of numbers.
+        ValueError: where shape and labels do not fit, a count is negative or not finite, or the suffix is not known.
+        FileNotFoundError: where the folder does not exist.
+
+    >>> import tempfile
+    >>> import tinygrad_seq as ts
+    >>> counts = ts.train.confusion_matrix([0, 1, 1, 1], [0, 0, 1, 1], 2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ts.viz.confusion_plot(counts, f"{folder}/confusion.png", labels=["NOUN", "VERB"]).stat().st_size > 1000
+    True
+    """
+    file = checked_path("confusion_plot", path)
+    array, K = numbers("confusion_plot", "counts", counts), len(labels)
+    if not K or array.shape != (K, K):
+        raise ValueError(
+            f"confusion_plot: expected a row and a column for each of {K} labels, {(K, K)}, got counts of shape "
+            f"{array.shape}"
+        )
+    if not (np.isfinite(array).all() and (array >= 0).all()):
+        raise ValueError("confusion_plot: expected counts, got negative numbers or some that are not finite")
+    of_label = array.sum(1, keepdims=True)
+    shares = array / np.where(of_label > 0, of_label, 1)
+    written = K <= MOST_COUNTS
+    size = max(2.0, (0.42 if written else 0.16) * min(K, 60))
+    margin = 0.08 * max(len(visible(label)) for label in labels) + 0.6
+    figure = new_figure(size + margin + 1.0, size + margin + 0.2)
+    axes = figure.add_subplot()
+    image = heat_map(axes, shares, labels, labels, "", most=60)
+    for row, column in zip(*np.nonzero(array) if written else ((), ()), strict=True):
+        colour = "white" if shares[row, column] > 0.55 else "black"
+        text = f"{array[row, column]:,.0f}"
+        axes.text(column, row, text, ha="center", va="center", fontsize=10 if K < 7 else 6.5, color=colour)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    figure.colorbar(image, ax=axes, label="share of the true label", aspect=30)
+    head(figure, title)
+    return save_figure(figure, file)
