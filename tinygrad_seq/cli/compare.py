@@ -43,9 +43,8 @@ def compare(folders: Sequence[Path], *, metric: str, out: Path | None, as_json: 
     if as_json:
         typer.echo(json.dumps({"metric": metric, "runs": [_plain(run, changed) for run in runs]}))
         return
-    console, table = Console(highlight=False), _table(runs, metric, changed)
-    console.width = max(console.width, console.measure(table).maximum)  # a table too wide is better than cut words
-    console.print(table)
+    console = Console(highlight=False, width=10_000)  # a table that is too wide is better than cut words
+    console.print(_table(runs, metric, changed))
     if out is not None:
         typer.echo(str(out))
 
