@@ -49,19 +49,23 @@ class Turns(ts.train.Callback):
 
     def __init__(self, bare: Callable[[], None]) -> None:
         self.bare = bare
-        self.loop_seconds: list[float] = []
-        self.bare_seconds: list[float] = []
-        self.since = time.perf_counter()
+        self.loop: list[np.ndarray] = []  # (seconds, seconds of the CPU) of each turn
+        self.alone: list[np.ndarray] = []
+        self.since = now()
 
     def on_step(self, trainer: Trainer) -> None:
         if trainer.step % STEPS:
             return
-        start = time.perf_counter()
-        self.loop_seconds.append(start - self.since)
+        start = now()
+        self.loop.append(start - self.since)
         for _ in range(STEPS):
             self.bare()
-        self.since = time.perf_counter()
-        self.bare_seconds.append(self.since - start)
+        self.since = now()
+        self.alone.append(self.since - start)
+
+
+def now() -> np.ndarray:
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 def bare_step(task: Any) -> Callable[[], None]:
@@ -80,8 +84,8 @@ def bare_step(task: Any) -> Callable[[], None]:
 
 
 def measure_loops(subjects: dict[str, Subject], rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """{subject: about, predictions per second of bare and loop, cost: the loop's time over the bare step's, less 1;
-    checkpoint: ms for one}."""
+    """{subject: about, predictions per second of bare and loop; cost: the loop's time over the bare step's, less 1, and
+    that of the CPU, which other programs on the machine disturb less; checkpoint: ms for one}."""
     found: dict[str, Any] = {}
     for name, (about, make) in subjects.items():
         ids = np.random.default_rng(0).integers(0, V, 200_000)
@@ -101,16 +105,17 @@ def measure_loops(subjects: dict[str, Subject], rounds: int, say: Callable[[str]
             start = time.perf_counter()
             trainer.save()
             saving = time.perf_counter() - start
-        loop, bare = (np.array(each[1:]) for each in (turns.loop_seconds, turns.bare_seconds))  # the first warms up
+        loop, bare = (np.array(each[1:]).T for each in (turns.loop, turns.alone))  # the first turns warm up
         predictions = STEPS * task.size(next(task.batches()))
         found[name] = {
             "about": about,
             "per_second": {
-                "bare": spread((predictions / bare).tolist())._asdict(),
-                "loop": spread((predictions / loop).tolist())._asdict(),
+                "bare": spread((predictions / bare[0]).tolist())._asdict(),
+                "loop": spread((predictions / loop[0]).tolist())._asdict(),
             },
-            "cost": spread((loop / bare - 1).tolist())._asdict(),
+            "cost": spread((loop[0] / bare[0] - 1).tolist())._asdict(),
+            "cost_in_cpu": spread((loop[1] / bare[1] - 1).tolist())._asdict(),
             "checkpoint": 1e3 * saving,
         }
-        say(f"loop, {about}: {100 * found[name]['cost']['median']:.1f} % over the bare step")
+        say(f"loop, {about}: {100 * found[name]['cost_in_cpu']['median']:.1f} % of CPU time over the bare step")
     return found

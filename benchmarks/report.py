@@ -165,10 +165,14 @@ def _loop(loop: Mapping[str, Any]) -> Table:
     lines = []
     for found in loop.values():
         speeds = [_digits(found["per_second"][each]["median"]) for each in ("bare", "loop")]
-        cost = "{median:.1f} ({low:.1f}–{high:.1f})".format(**{q: 100 * x for q, x in found["cost"].items()})
-        lines.append([found["about"], *speeds, cost, _digits(found["checkpoint"])])
+        costs = (
+            "{median:.1f} ({low:.1f}–{high:.1f})".format(**{q: 100 * x for q, x in found[each].items()})
+            for each in ("cost", "cost_in_cpu")
+        )
+        lines.append([found["about"], *speeds, *costs, _digits(found["checkpoint"])])
     title = "The Trainer's loop: predictions per second against its bare step's"
-    return Table(title, ["what", "bare step", "loop", "loop's cost, %", "a checkpoint, ms"], lines)
+    columns = ["what", "bare step", "loop", "loop's cost, % of time", "% of CPU time", "a checkpoint, ms"]
+    return Table(title, columns, lines)
 
 
 def _pictures(pictures: Mapping[str, Any]) -> Table:

@@ -87,6 +87,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], np.ndarray, dict[str, Any]]] = 
     "MultiheadAttention": (lambda: nn.MultiheadAttention(3, 3, dropout=0.2), X, {"causal": True}),
     "MultiheadAttention, mask": (lambda: nn.MultiheadAttention(3, 1, bias=False), X, {"mask": SEEN[:, None, None]}),
     "TransformerEncoderLayer": (lambda: nn.TransformerEncoderLayer(3, 3, 4, activation="gelu"), X, {}),
+    "CRF": (lambda: nn.CRF(3), X, {"tags": np.array([[0, 2, 1, 1], [2, 0, -1, -1]]), "lengths": [4, 2]}),
     "Transformer": (Translates, X, {}),
     "Transformer, norm first": (lambda: Translates(norm_first=True, activation="gelu_tanh"), X, {}),
 }

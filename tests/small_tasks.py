@@ -60,11 +60,8 @@ class SmallTask:
         return batch[0].size
 
     def evaluate(self) -> dict[str, float]:
-        self.model.eval()
-        with ts.no_grad():
-            loss = self.loss(self.held_out).item()
-        self.model.train()
-        return {"loss": loss}
+        with ts.nn.evaluating(self.model):
+            return {"loss": self.loss(self.held_out).item()}
 
     def state_dict(self) -> tuple[dict[str, Any], dict[str, Any]]:
         return {}, self.source.state_dict()

@@ -78,3 +78,17 @@ def test_a_child_process_has_threads_of_its_own() -> None:
         threads.split(lambda *_: None, 2)
         os._exit(7)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_the_state_comes_back() -> None:
+    """Whether work is shared counts: NumPy's products then run on one thread, which changes their last bits."""
+    blas = threads._openblas("get_num_threads")
+    ts.set_num_threads(2)
+    assert threads.get_state() == [2, False]
+    threads.split(lambda part, first, end: None, 2)
+    state = threads.get_state()
+    assert state == [2, True] and (blas is None or blas() == 1)
+    threads.set_state([3, False])
+    assert threads.get_state() == [3, False] and (blas is None or blas() == 3)
+    threads.set_state(state)
+    assert threads.get_state() == [2, True] and (blas is None or blas() == 1)

@@ -94,3 +94,12 @@ def test_an_unknown_device_and_one_that_is_not_there(text: Path, tmp_path: Path)
                      CUDA_VISIBLE_DEVICES="")  # fmt: skip
         assert result.returncode == 1
         assert result.stderr.startswith("error: ") and "device" in result.stderr
+
+
+def test_who_has_seen_enough_ends_it_without_a_word() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tinygrad_seq", "info"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == "" and process.wait(60) == 1

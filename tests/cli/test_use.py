@@ -185,6 +185,8 @@ def test_compare(runs: Path, tmp_path: Path) -> None:
     assert [row["settings"]["lr"] for row in found["runs"]] == [0.01, 0.0]
     mixed = json.loads(run("compare", runs / "gpt", runs / "char-lm", "--json").stdout)
     assert {row["kind"] for row in mixed["runs"]} == {"gpt", "char-lm"}
+    wide = run("compare", runs / "gpt", runs / "char-lm").stdout  # however narrow the terminal is
+    assert all(sum(str(runs / kind) in line for line in wide.splitlines()) == 1 for kind in ("gpt", "char-lm"))
     accuracy = json.loads(run("compare", *both, "--metric", "accuracy", "--json").stdout)["runs"]
     assert accuracy[0]["best"]["accuracy"] >= accuracy[1]["best"]["accuracy"]
     assert "has no metric 'f1'" in run("compare", *both, "--metric", "f1").stderr

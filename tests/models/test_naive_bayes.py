@@ -7,7 +7,7 @@ import pytest
 
 from tinygrad_seq.models import NaiveBayes, NaiveBayesConfig
 
-TEXTS = ["good good film", "bad film", "bad bad plot", "good plot"]
+TEXTS = ["good good film", "bad film", "bad bad plot", "good plot and film"]
 CLASSES = [1, 0, 0, 1]
 WORDS = sorted({word for text in TEXTS for word in text.split()})
 

@@ -130,6 +130,16 @@ def test_padding_changes_nothing(backend: Place) -> None:
         np.testing.assert_allclose(found, first + second, atol=1e-12)
 
 
+def test_the_best_tags_of_padded_sentences_are_those_of_each_alone(backend: Place) -> None:
+    lengths = RNG.integers(1, 7, 40)
+    e, *rest = scores(40, 7, 3)
+    xs = [backend.tensor(x) for x in (e, *rest)]
+    tags, score = (backend.host(x) for x in ops.viterbi(*xs, lengths))
+    for n, e_b, y, s in zip(lengths, e, tags, score, strict=True):
+        (best,), (alone,) = ops.viterbi(e_b[None, :n], *rest)
+        assert y.tolist() == [*best.tolist(), *[-1] * (7 - n)] and s == pytest.approx(alone, rel=1e-12)
+
+
 def test_a_long_sentence_keeps_its_precision() -> None:
     """2,000 tokens in float32 against float64."""
     arrays = scores(1, 2000, 5)

@@ -319,18 +319,19 @@ def saved(tmp_path_factory):
     return run
 
 
-@settings(max_examples=400, deadline=None)
-@given(part=st.sampled_from(PARTS), where=st.floats(0, 1, exclude_max=True), change=st.integers(1, 255))
-def test_any_changed_byte_is_noticed_or_changes_nothing(saved, part, where, change):
+@pytest.mark.parametrize("part", PARTS)
+def test_any_changed_bit_is_noticed_or_changes_nothing(saved, part):
     whole = load_checkpoint(saved)
     file = whole.path / part
     data = file.read_bytes()
-    k = int(where * len(data))
-    file.write_bytes(data[:k] + bytes([data[k] ^ change]) + data[k + 1 :])
     try:
-        assert same(load_checkpoint(saved), whole)  # white space, or the version in words
-    except CheckpointError:
-        pass
+        for k, byte in enumerate(data):
+            for bit in (0, 3, 6):
+                file.write_bytes(data[:k] + bytes([byte ^ 1 << bit]) + data[k + 1 :])
+                try:
+                    assert same(load_checkpoint(saved), whole)  # white space, or the version in words
+                except CheckpointError:
+                    pass
     finally:
         file.write_bytes(data)
 

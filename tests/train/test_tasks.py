@@ -329,6 +329,15 @@ def test_translations_one_pair_after_the_other(kind: Callable[..., Any]) -> None
     }
 
 
+def test_what_is_decoded_has_no_eos_whether_it_came_or_not() -> None:
+    task = encoder_decoder()
+    Trainer(task, ts.optim.Adam(task.model.parameters(), 1e-2), steps=60).run()
+    task.decode, task.longest, eos = list, 3, LETTERS.eos  # three letters leave no room for it
+    written = task.model.generate(SOURCES, 3, temperature=0)
+    assert 0 < sum(eos in row for row in written) < len(written)
+    assert task.translate(SOURCES) == [[i for i in row if i != eos] for row in written]
+
+
 def test_without_sources_there_is_no_bleu() -> None:
     task = encoder_decoder()
     plain = TranslationTask(task.model, task.training, task.held_out)

@@ -320,6 +320,8 @@ def _say_errors(run: Callable[[], Any]) -> None:
     except KeyboardInterrupt as stop:
         typer.echo(str(stop) or "stopped", err=True)
         raise typer.Exit(130) from stop
+    except BrokenPipeError:  # whoever read along, such as `head`, has seen enough: typer ends it without a word
+        raise
     except (ValueError, TypeError, OSError, ImportError, RuntimeError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

@@ -43,7 +43,8 @@ def compare(folders: Sequence[Path], *, metric: str, out: Path | None, as_json: 
     if as_json:
         typer.echo(json.dumps({"metric": metric, "runs": [_plain(run, changed) for run in runs]}))
         return
-    Console(highlight=False, soft_wrap=True).print(_table(runs, metric, changed))
+    console = Console(highlight=False, width=10_000)  # a table that is too wide is better than cut words
+    console.print(_table(runs, metric, changed))
     if out is not None:
         typer.echo(str(out))
 
@@ -63,10 +64,11 @@ def _read(folder: Path, metric: str) -> Compared:
 
 
 def _changed(runs: Sequence[Compared]) -> list[str]:
-    """The settings that all runs have, and in which they differ."""
+    """The settings in which runs of one kind differ; of several kinds there would be too many."""
+    if len({run.kind for run in runs}) > 1:
+        return []
     names = [field.name for field in dataclasses.fields(runs[0].config) if field.name not in IGNORED]
-    shared = [name for name in names if all(hasattr(run.config, name) for run in runs)]
-    values = {name: {repr(getattr(run.config, name)) for run in runs} for name in shared}
+    values = {name: {repr(getattr(run.config, name)) for run in runs} for name in names}
     return [name for name, found in values.items() if len(found) > 1]
 
 
@@ -89,7 +91,7 @@ def _plain(run: Compared, changed: Sequence[str]) -> dict[str, Any]:
 def _table(runs: Sequence[Compared], metric: str, changed: Sequence[str]) -> Table:
     others = [name for name in runs[0].best[1] if name != metric and all(name in run.best[1] for run in runs)]
     table = Table(show_edge=False, pad_edge=False)
-    table.add_column("run", overflow="fold")
+    table.add_column("run")
     for name in ("kind", *changed):
         table.add_column(name)
     for name in (f"best {metric}", *others, "at step", "steps", "seconds"):

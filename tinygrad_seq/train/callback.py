@@ -51,7 +51,7 @@ class Callback:
         """After each evaluation; `trainer.best` is the best so far, this one or an earlier one."""
 
     def on_checkpoint(self, trainer: Trainer, path: Path) -> None:
-        """After a checkpoint was written into the folder `path`."""
+        """After a checkpoint was written into the folder `path`, which knows nothing of random numbers drawn here."""
 
     def on_end(self, trainer: Trainer) -> None:
         """When all steps are done or patience is over; not after an error or Ctrl-C."""

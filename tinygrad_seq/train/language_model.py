@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..core import Tensor, no_grad, tensor
+from ..core import Tensor, tensor
 from ..data import LanguageModelStream
-from ..nn import Module
+from ..nn import Module, evaluating
 from .bptt import detach
 from .metrics import perplexity
 
@@ -76,20 +76,15 @@ class LanguageModelTask:
         Args:
             memory: False zeroes the state before every symbol: what the model knows from the last symbol alone.
         """
-        was_training = self.model.training
-        self.model.eval()
         losses, state = [], None
         self.held_out.position = 0
-        try:
-            with no_grad():
-                for x, y in self.held_out:
-                    if not memory:
-                        x, y, state = x.reshape(-1, 1), y.reshape(-1, 1), None
-                    logits, state = self.model(self._on_device(x), state)
-                    losses.append(ops.cross_entropy(logits, self._on_device(y)))
-                loss = ops.mean(ops.stack(losses)).item()
-        finally:
-            self.model.train(was_training)
+        with evaluating(self.model):
+            for x, y in self.held_out:
+                if not memory:
+                    x, y, state = x.reshape(-1, 1), y.reshape(-1, 1), None
+                logits, state = self.model(self._on_device(x), state)
+                losses.append(ops.cross_entropy(logits, self._on_device(y)))
+            loss = ops.mean(ops.stack(losses)).item()
         return {"loss": loss, "perplexity": perplexity(loss)}
 
     def state_dict(self) -> tuple[dict[str, Any], dict[str, Any]]:
