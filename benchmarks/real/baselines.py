@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinygrad_seq.data import CharVocabulary, Labels, Vocabulary
+from tinygrad_seq.data import CharVocabulary, Labels, Vocabulary, WordVocabulary
 from tinygrad_seq.models import (
     MostFrequentTag,
     MostFrequentTagConfig,
@@ -84,6 +84,11 @@ def _words(text: str) -> Counter[str]:
     return Counter(re.findall(r"\w+|[^\w\s]", text.lower()))
 
 
+def _spaced(text: str) -> str:
+    """With one space between words, as our models write."""
+    return " ".join(WordVocabulary(()).words(text))
+
+
 def count_tables(training: str, judged: str) -> dict[str, float]:
     """Smoothed counts of characters: nats per character."""
     vocabulary = CharVocabulary.from_text((training, judged))
@@ -131,6 +136,6 @@ def similar_translation(training: Sequence[tuple[str, str]], judged: Sequence[tu
     """The translation of the most similar known sentence: BLEU, all translations of a sentence being right."""
     memory, references = TranslationMemory(training), defaultdict(list)
     for source, target in judged:
-        references[source].append(target)
-    found = [memory.translate(source) for source in references]
+        references[source].append(_spaced(target))
+    found = [_spaced(memory.translate(source)) for source in references]
     return {"the translation of the most similar known sentence": bleu(found, list(references.values())).score}

@@ -62,13 +62,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
             text = "".join(line for line, _ in zip(file, range(LINES), strict=False))
         with unzip(folder / path, "wt", encoding="utf-8") as file:
             file.write(text)
-    text = (
-        (folder / "tinyshakespeare" / "input.txt").read_text(encoding="utf-8")
-        if (folder / "tinyshakespeare").exists()
-        else ""
-    )
-    if text:
-        (folder / "tinyshakespeare" / "input.txt").write_text(text[::50], encoding="utf-8")
     return folder
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from cli.commands import STEPS, TEXT, WRITE, run, train
 from tinygrad_seq.backend import fast
+from tinygrad_seq.cli.config import build
 from tinygrad_seq.cli.jobs import JOBS
 from tinygrad_seq.train import read_log
 
@@ -180,3 +181,18 @@ def test_other_kernels_are_a_warning_in_one_line(runs: Path, tmp_path: Path, mon
     assert result.exit_code == 0, result.output
     (line,) = (line for line in result.stdout.splitlines() if line.startswith("warning: "))
     assert "the last bits will differ" in line and "kernels: fast then, numpy now" in line
+
+
+def test_a_translation_is_right_word_by_word(tmp_path: Path) -> None:
+    """References are read as a model writes, a space between words: those it can write are all right, BLEU is 100."""
+    file = tmp_path / "pairs.txt"
+    file.write_text("he is old.\test-il vieux, lui?\n" * 30, encoding="utf-8")
+    kind = JOBS["seq2seq"]
+    config = build(kind.Config, {"data": str(file), "valid": str(file)}, {})
+    training, held_out = kind.read(config)
+    job = kind(config, kind.number(config, training, held_out))
+    task = job.task(job.model(), None, held_out)
+    right = job._text(job._target("est-il vieux, lui?")[1:-1])
+    task.translate = lambda sources: [right] * len(sources)
+    metrics = task.evaluate()
+    assert metrics["sequence_accuracy"] == 1 and round(metrics["bleu"], 6) == 100

@@ -298,9 +298,17 @@ class WordVocabulary:
         except re.error as error:
             raise ValueError(f"expected a regex that finds words, got {self.pattern!r}: {error}") from error
 
+    def words(self, text: str) -> list[str]:
+        """The words that the regex finds, known or not.
+
+        >>> WordVocabulary(()).words("Don't panic.")
+        ["Don't", 'panic', '.']
+        """
+        return [match.group() for match in self._regex.finditer(text)]
+
     def encode(self, text: str) -> np.ndarray:
         """The ids of the words of a text: (N,), int64, 3 where one is not in the vocabulary."""
-        return self._vocabulary.encode(match.group() for match in self._regex.finditer(text))
+        return self._vocabulary.encode(self.words(text))
 
     def decode(self, ids: np.ndarray | Sequence[int]) -> str:
         """The text that the ids (N,) stand for, as far as `Vocabulary.decode` reads, with the same errors."""

@@ -107,7 +107,7 @@ class PairsJob(job.Job):
             learned,
             judged,
             sources=[self._source(source) for source, _ in groups],
-            references=[targets for _, targets in groups],
+            references=[[self._as_written(target) for target in targets] for _, targets in groups],
             decode=self._text,
             device=self.config.device,
         )
@@ -124,6 +124,11 @@ class PairsJob(job.Job):
     def _target(self, text: str) -> np.ndarray:
         vocabulary: Any = self.vocabularies["target"]
         return np.array([Vocabulary.bos, *vocabulary.encode(text), Vocabulary.eos])
+
+    def _as_written(self, text: str) -> str:
+        """A right translation as a model can write it: with one space between words."""
+        vocabulary: Any = self.vocabularies["target"]
+        return text if isinstance(vocabulary, Vocabulary) else " ".join(vocabulary.words(text))
 
     def _text(self, ids: Sequence[int]) -> str:
         vocabulary: Any = self.vocabularies["target"]
