@@ -55,13 +55,13 @@ class Sizes(NamedTuple):
     """How much is measured."""
 
     walked: tuple[int, ...] = (4, 8, 16, 32, 64, 128)  # T
-    trained: tuple[int, ...] = (64, 128, 256, 512)  # T
+    trained: tuple[int, ...] = (256, 512, 1024)  # T; up to 256 a kernel of attention keeps all weights, which is faster
     width: int = 64
     batch: int = 4
     times: int = 3
 
 
-QUICK = Sizes(walked=(4, 8, 16), trained=(256, 512), width=16, batch=2, times=1)
+QUICK = Sizes(walked=(4, 8, 16), trained=(512, 1024), width=16, batch=2, times=1)
 
 
 class Built(NamedTuple):

@@ -71,7 +71,7 @@ def _words(model: Any, ids: Any, spelling: Any, characters: Any, lengths: Any) -
 
 
 def _words_loss(model: Any, ids: Any, spelling: Any, characters: Any, lengths: Any) -> Any:
-    return model.loss(Words(ids, spelling, characters), np.array([[0, 2, 1, 1], [2, 2, -1, -1]]), lengths)
+    return model.loss(Words(ids, spelling, characters), np.resize([[0, 2, 1, 1], [2, 2, 0, 1]], ids.shape), lengths)
 
 
 def _tokens(model: Any, tokens: ts.Tensor) -> Any:

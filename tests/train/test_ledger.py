@@ -56,6 +56,16 @@ def attention(S: int) -> Loss:
     return lambda: ts.ops.scaled_dot_product_attention(q * 1, k * 1, v * 1, causal=True).sum()
 
 
+def decoder() -> Loss:
+    model = models.AttentionDecoder(models.AttentionDecoderConfig(V, V, embedding_size=H, hidden_size=H))
+    return lambda: ts.ops.cross_entropy(model(IDS[:, :40], IDS[:, :-1]), IDS[:, 1:])
+
+
+def crf() -> Loss:
+    scores, layer = ts.tensor(RNG.standard_normal((B, T, 20)).astype("f4"), requires_grad=True), ts.nn.CRF(20)
+    return lambda: layer(scores * 1, IDS[:, :-1] % 20).sum()
+
+
 LOSSES: dict[str, Callable[[], Loss]] = {
     "LSTM": lambda: language_model("lstm"),
     "GRU": lambda: language_model("gru"),
@@ -65,6 +75,8 @@ LOSSES: dict[str, Callable[[], Loss]] = {
     "attention": lambda: attention(96),
     "attention, tiled": lambda: attention(300),
     "GPT": gpt,
+    "attention decoder": decoder,
+    "conditional random field": crf,
     "Transformer": transformer,
 }
 

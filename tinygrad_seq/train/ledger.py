@@ -60,12 +60,25 @@ def _cross_entropy(shapes: list[Any], static: dict[str, Any]) -> float:
     return math.prod(shapes[0]) + 4 * math.prod(shapes[0][:-1])
 
 
+def _crf(shapes: list[Any], static: dict[str, Any]) -> float:
+    """α_t, what it has before e_t is added, and a distribution over the last tag."""
+    return 2 * math.prod(shapes[0])
+
+
+def _decoder(shapes: list[Any], static: dict[str, Any]) -> float:
+    """[s_{i-1}; 1; y; c], n r z u and W_1 s of each step, and for each state attended to tanh and α."""
+    (B, T, D), (_, H), (_, S, E), (*_, A) = shapes[:4]
+    return B * ((T + 1) * (H + 1 + D + E) + T * (4 * H + A + S * (A + 1)))
+
+
 # What the NumPy kernels keep. Of a kernel that does not stand here, one number for each that it gives is expected.
 TAPES: dict[str, Callable[[list[Any], dict[str, Any]], float]] = {
     "attention": _attention,
+    "crf_log_likelihood": _crf,
     "cross_entropy": _cross_entropy,
     "dropout": lambda shapes, static: math.prod(shapes[0]) / 4,  # the mask: a byte each, where others have four
     "gelu": _elements,  # tanh
+    "gru_attention_decoder": _decoder,
     "gru_cho_sequence": _recurrent(5, 1),  # n r z, h, r ⊙ h
     "gru_sequence": _recurrent(5, 1),  # n r z u, h
     "layer_norm": lambda shapes, static: math.prod(shapes[0]) * (1 + 1 / shapes[0][-1]),  # (x - μ) / σ, and 1 / σ
@@ -93,9 +106,17 @@ def _compiled(inside: int, carried: int) -> Callable[..., float]:
     return numbers
 
 
+def _compiled_decoder(shapes: list[Any], static: dict[str, Any]) -> float:
+    """[y; c; s_{i-1}], n r z u and s of each step in blocks, and row by row W_1 s and α."""
+    (B, T, D), (_, H), (_, S, E), (*_, A) = shapes[:4]
+    B_16, D, E, H_16 = (-(-n // 16) * 16 for n in (B, D, E, H))
+    return T * (B_16 * (D + E + H_16 + 5 * H) + B * (A + S))
+
+
 # What compiled kernels keep, where it is something else.
 COMPILED_TAPES: dict[str, Callable[[list[Any], dict[str, Any]], float]] = {
     "gelu": lambda shapes, static: 0,
+    "gru_attention_decoder": _compiled_decoder,
     "gru_sequence": _compiled(5, 0),  # n r z u, h
     "lstm_sequence": _compiled(5, 1),  # i f o c̃, c: tanh c is computed again
     "rnn_sequence": _compiled(1, 0),  # h

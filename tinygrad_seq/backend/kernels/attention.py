@@ -217,9 +217,10 @@ def projections(Q: Any, K: Any, V: Any) -> list[tuple[Any, int, int]]:
     return groups
 
 
-def _by_head(y: Any, B: int, heads: int, D: int) -> Any:
-    """(B · T, parts · D) as views (parts, B, N, T, d)."""
-    return y.reshape(B, len(y) // B, y.shape[1] // D, heads, D // heads).transpose(2, 0, 3, 1, 4)
+def _by_head(y: Any, heads: int, D: int) -> Any:
+    """(B, T, parts · D) as views (parts, B, N, T, d)."""
+    B, T, width = y.shape
+    return y.reshape(B, T, width // D, heads, D // heads).transpose(2, 0, 3, 1, 4)
 
 
 def _pieces(be: Any, Q: Any, K: Any, W_in: Any, how: How) -> list[slice]:
@@ -258,7 +259,7 @@ def _heads_forward(
 
 def _parts(ys: list[Any], here: slice, heads: int, D: int) -> list[Any]:
     """Queries, keys and values of some sequences, head by head."""
-    return [part for y in ys for part in _by_head(rows(y[here]), len(y[here]), heads, D)]
+    return [part for y in ys for part in _by_head(y[here], heads, D)]
 
 
 def _heads_backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, heads: int, **static: Any) -> Any:
