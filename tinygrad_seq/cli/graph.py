@@ -116,7 +116,9 @@ MODELS: dict[str, Callable[[], Any]] = {
 NOT_DRAWN = {
     "MaskedLMHead": "is drawn as a part of BERTForPreTraining",
     "NextSentenceHead": "is drawn as a part of BERTForPreTraining",
+    "MostFrequentTag": "is a table of counts: it has no graph",
     "NGram": "is a table of counts: it has no graph",
+    "NaiveBayes": "is a table of counts: it has no graph",
 }
 
 
