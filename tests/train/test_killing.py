@@ -11,7 +11,7 @@ from house import ROOT
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 def test_a_few_kills() -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "kill_test.py"), "--kills", "12", "--stride", "17"]
+    command = [sys.executable, str(ROOT / "scripts" / "kill_test.py"), "--kills", "9", "--stride", "25"]
     memory = (
         {"TMPDIR": "/dev/shm"} if os.access("/dev/shm", os.W_OK) else {}
     )  # who is killed loses nothing there either
