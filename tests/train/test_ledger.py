@@ -62,8 +62,8 @@ def decoder() -> Loss:
 
 
 def crf() -> Loss:
-    scores, layer = ts.tensor(RNG.standard_normal((B, T, 20)).astype("f4"), requires_grad=True), ts.nn.CRF(20)
-    return lambda: layer(scores * 1, IDS[:, :-1] % 20).sum()
+    scores, layer = ts.tensor(RNG.standard_normal((B, T, V)).astype("f4"), requires_grad=True), ts.nn.CRF(V)
+    return lambda: layer(scores * 1, IDS[:, :-1]).sum()
 
 
 LOSSES: dict[str, Callable[[], Loss]] = {
@@ -116,7 +116,7 @@ def test_the_formula_of_a_layer() -> None:
     (found,) = [entry for entry in memory_ledger(out).entries if entry.operation == "LSTMSequence"]
     assert found.module == "lstm" and found.count == 1
     inputs, states = B * T * H + 4 * H, 2 * B * H  # x, and b, which is the sum of two weights
-    assert found.predicted == 8 * (inputs + B * T * (H + 7 * H) + states)
+    assert found.predicted == 8 * (inputs + B * T * (H + 1 + 7 * H) + states)
     assert found.measured == pytest.approx(found.predicted, rel=0.01)
 
 

@@ -21,11 +21,11 @@ SCALES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def _recurrent(inside: int, carried: int) -> Callable[..., float]:
-    """x_t, so many H inside of each step, and `carried` states before the first."""
+    """[x_t; 1], so many H inside of each step, and `carried` states before the first."""
 
     def numbers(shapes: list[Any], static: dict[str, Any]) -> float:
         (B, T, D), H = shapes[0], shapes[1][-1]
-        return B * (T * (D + inside * H) + carried * H)
+        return B * (T * (D + 1 + inside * H) + carried * H)
 
     return numbers
 
@@ -216,11 +216,11 @@ def memory_ledger(outputs: Tensor | Iterable[Tensor], steps: int | None = None) 
     >>> x = ts.tensor(np.ones((16, 50, 32)))
     >>> out, _ = lstm(x)
     >>> print(ts.train.memory_ledger(out.sum(), steps=50))
-    module       operation     count  predicted  measured   a step
-    lstm         Add               1        0 B       0 B      0 B
-    lstm         LSTMSequence      1    3.09 MB   3.09 MB  61.8 kB
-    (no module)  Sum               1        0 B       0 B      0 B
-    all                            3    3.09 MB   3.09 MB  61.8 kB
+    module       operation     count  predicted  measured  a step
+    lstm         Add               1        0 B       0 B     0 B
+    lstm         LSTMSequence      1     3.1 MB    3.1 MB   62 kB
+    (no module)  Sum               1        0 B       0 B     0 B
+    all                            3     3.1 MB    3.1 MB   62 kB
     """
     ends = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     for out in ends:
