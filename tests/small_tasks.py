@@ -18,17 +18,18 @@ IDS = np.tile(np.array([0, 3, 1, 4, 1, 5, 2, 6]), 200)  # 1 is followed by 4 or 
 TIMES = {"per_second", "seconds"}  # what differs between equal runs
 
 
-class Rows:
-    """Batch k is three rows of the given arrays, drawn with replacement by k alone."""
+class Drawn:
+    """Batch k is the given arrays, with other tokens in the first of them, drawn by k alone; padding stays."""
 
     def __init__(self, arrays: tuple[np.ndarray, ...]) -> None:
         self.arrays, self.position = arrays, 0
 
     def __iter__(self) -> Iterator[list[np.ndarray]]:
+        tokens, *others = self.arrays
         while True:
-            rows = np.random.default_rng(self.position).integers(0, len(self.arrays[0]), 3)
+            drawn = np.random.default_rng(self.position).integers(1, V, tokens.shape)
             self.position += 1
-            yield [array[rows] for array in self.arrays]
+            yield [np.where(tokens > 0, drawn, 0), *others]
 
     def state_dict(self) -> dict[str, Any]:
         return {"position": self.position}
@@ -77,7 +78,7 @@ def on_rows(name: str, device: str | None = None) -> SmallTask:
     def loss(model: Any, *arrays: ts.Tensor) -> ts.Tensor:
         return ts.ops.stack([(y * y).mean() for y in outputs(call(model, *arrays))]).sum()
 
-    return SmallTask(make().to(device or "cpu"), Rows(inputs), loss, device)
+    return SmallTask(make().to(device or "cpu"), Drawn(inputs), loss, device)
 
 
 def gpt(device: str | None = None) -> SmallTask:
