@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.commands import STEPS, TEXT, WRITE, run, train
+from cli.commands import SMALL, STEPS, TEXT, WRITE, run, train
 from tinygrad_seq.backend import fast
 from tinygrad_seq.cli.config import build
 from tinygrad_seq.cli.jobs import JOBS
@@ -181,6 +181,15 @@ def test_other_kernels_are_a_warning_in_one_line(runs: Path, tmp_path: Path, mon
     assert result.exit_code == 0, result.output
     (line,) = (line for line in result.stdout.splitlines() if line.startswith("warning: "))
     assert "the last bits will differ" in line and "kernels: fast then, numpy now" in line
+
+
+def test_a_right_translation_is_shown_once(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.txt"
+    file.write_text("Run!\tCours !\n" * 9 + "Run!\tCourez !\n", encoding="utf-8")
+    data = ["--data", file, "--valid", file, "--steps", 1]
+    assert run("train", "seq2seq", "--out", tmp_path / "run", *SMALL["seq2seq"], *data).exit_code == 0
+    page = (tmp_path / "run" / "index.html").read_text(encoding="utf-8")
+    assert page.count("Cours ! / Courez !") == 1 and "Cours ! / Cours !" not in page
 
 
 def test_a_translation_is_right_word_by_word(tmp_path: Path) -> None:
