@@ -77,6 +77,8 @@ def test_more_steps_and_other_sizes(tmp_path: Path) -> None:
     other = run("train", "char-lm", "--out", out, "--resume", "--hidden", 9, "--lr", 1)
     assert other.exit_code == 1
     assert "--hidden is 9, but was 8, --lr is 1.0, but was 0.012" in other.stderr
+    best = run("train", "char-lm", "--out", out, "--resume", "--best-by", "perplexity")  # that checkpoint may be gone
+    assert best.exit_code == 1 and "--best-by is perplexity, but was loss" in best.stderr
     kind = run("train", "gpt", "--out", out, "--resume")
     assert kind.exit_code == 1 and "tinygrad-seq train char-lm" in kind.stderr
     longer = run("train", "char-lm", "--out", out, "--resume", "--steps", 9)
