@@ -90,6 +90,13 @@ def test_more_steps_and_other_sizes(tmp_path: Path) -> None:
     assert data.exit_code == 1 and "its data differs" in data.stderr
 
 
+def test_a_loss_of_subwords_is_said_to_be_one(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    result = train("word-lm", tmp_path / "run", "--vocabulary", "subword", "--vocab-size", 280)
+    assert result.exit_code == 0 and "loss, nats per subword" in result.stdout
+    assert "loss, nats per subword" in (tmp_path / "run" / "index.html").read_text(encoding="utf-8")
+
+
 def test_json_is_one_object_on_stdout(tmp_path: Path) -> None:
     result = train("classifier", tmp_path / "run", "--json", "--best-by", "accuracy")
     assert result.exit_code == 0, result.output

@@ -177,7 +177,10 @@ class WordLM(RecurrentJob):
     tinygrad-seq train word-lm --data book.txt --out runs/subwords --vocabulary subword --vocab-size 2000
     """
     Config = WordConfig
-    unit = "word"
+
+    @property
+    def unit(self) -> str:  # type: ignore[override]
+        return self.config.vocabulary
 
     @classmethod
     def number(cls, config: Any, training: str, held_out: str) -> dict[str, AnyVocabulary]:
