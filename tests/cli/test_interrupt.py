@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="there is no SIGINT for 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_saves_and_goes_on(tmp_path: Path, number: int) -> None:
-    text, out = tmp_path / "text.txt", tmp_path / "run"
+    text, out = tmp_path / "text.txt", tmp_path / "a run"
     text.write_text("the cat that i saw yesterday was cute. " * 150, encoding="utf-8")
     command = [sys.executable, "-m", "tinygrad_seq", "train", "char-lm", "--data", text, "--out", out, "--hidden", "8"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
@@ -28,7 +28,7 @@ def test_it_saves_and_goes_on(tmp_path: Path, number: int) -> None:
     found = re.match(r"stopped after step (\d+); saved in ([^;\n]+)", said)
     assert (
         found
-        and f"tinygrad-seq train char-lm --out {out} --resume" in said
+        and f"tinygrad-seq train char-lm --out '{out}' --resume" in said
         and (Path(found[2]) / "state.json").is_file()
     )
     step = int(found[1])

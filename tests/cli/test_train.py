@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.commands import STEPS, TEXT, WRITE, run, train
+from cli.commands import SMALL, STEPS, TEXT, WRITE, run, train
 from tinygrad_seq.backend import fast
 from tinygrad_seq.cli.config import build
 from tinygrad_seq.cli.jobs import JOBS
@@ -77,6 +77,8 @@ def test_more_steps_and_other_sizes(tmp_path: Path) -> None:
     other = run("train", "char-lm", "--out", out, "--resume", "--hidden", 9, "--lr", 1)
     assert other.exit_code == 1
     assert "--hidden is 9, but was 8, --lr is 1.0, but was 0.012" in other.stderr
+    best = run("train", "char-lm", "--out", out, "--resume", "--best-by", "perplexity")  # that checkpoint may be gone
+    assert best.exit_code == 1 and "--best-by is perplexity, but was loss" in best.stderr
     kind = run("train", "gpt", "--out", out, "--resume")
     assert kind.exit_code == 1 and "tinygrad-seq train char-lm" in kind.stderr
     longer = run("train", "char-lm", "--out", out, "--resume", "--steps", 9)
@@ -86,6 +88,13 @@ def test_more_steps_and_other_sizes(tmp_path: Path) -> None:
     (tmp_path / "char-lm.data").write_text(TEXT.replace("cat", "tac"), encoding="utf-8")
     data = run("train", "char-lm", "--out", out, "--resume", "--steps", 12)
     assert data.exit_code == 1 and "its data differs" in data.stderr
+
+
+def test_a_loss_of_subwords_is_said_to_be_one(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    result = train("word-lm", tmp_path / "run", "--vocabulary", "subword", "--vocab-size", 280)
+    assert result.exit_code == 0 and "loss, nats per subword" in result.stdout
+    assert "loss, nats per subword" in (tmp_path / "run" / "index.html").read_text(encoding="utf-8")
 
 
 def test_json_is_one_object_on_stdout(tmp_path: Path) -> None:
@@ -181,6 +190,15 @@ def test_other_kernels_are_a_warning_in_one_line(runs: Path, tmp_path: Path, mon
     assert result.exit_code == 0, result.output
     (line,) = (line for line in result.stdout.splitlines() if line.startswith("warning: "))
     assert "the last bits will differ" in line and "kernels: fast then, numpy now" in line
+
+
+def test_a_right_translation_is_shown_once(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.txt"
+    file.write_text("Run!\tCours !\n" * 9 + "Run!\tCourez !\n", encoding="utf-8")
+    data = ["--data", file, "--valid", file, "--steps", 1]
+    assert run("train", "seq2seq", "--out", tmp_path / "run", *SMALL["seq2seq"], *data).exit_code == 0
+    page = (tmp_path / "run" / "index.html").read_text(encoding="utf-8")
+    assert page.count("Cours ! / Courez !") == 1 and "Cours ! / Cours !" not in page
 
 
 def test_a_translation_is_right_word_by_word(tmp_path: Path) -> None:

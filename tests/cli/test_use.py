@@ -8,6 +8,9 @@ import pytest
 
 from cli.commands import SMALL, WRITE, run, train
 from tinygrad_seq.cli.jobs import JOBS
+from tinygrad_seq.cli.run import load
+from tinygrad_seq.data import Vocabulary
+from tinygrad_seq.models import GPT, LanguageModel
 from tinygrad_seq.train import read_log
 
 LINES = {
@@ -55,6 +58,36 @@ def test_eval_on_a_file(runs: Path, tmp_path: Path) -> None:
     text.write_text("the cat was cute", encoding="utf-8")
     for kind in ("char-lm", "gpt", "word-lm"):
         assert run("eval", runs / kind, "--data", text).exit_code == 0
+
+
+def test_what_was_held_out_of_a_file_that_has_changed_is_not_known(tmp_path: Path) -> None:
+    assert train("classifier", tmp_path / "run").exit_code == 0
+    file = tmp_path / "classifier.data"
+    file.write_text(file.read_text(encoding="utf-8") + "1 one more\n", encoding="utf-8")
+    changed = run("eval", tmp_path / "run")
+    assert changed.exit_code == 1 and "has changed since" in changed.stderr and "--data FILE" in changed.stderr
+    assert run("eval", tmp_path / "run", "--data", file).exit_code == 0
+
+
+def test_words_are_written_past_an_end_that_no_text_has(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    eos, word = Vocabulary.eos, len(Vocabulary.own)
+    for kind, model in ("word-lm", LanguageModel), ("gpt", GPT):
+        monkeypatch.setattr(model, "generate", lambda self, ids, length, **options: [word, eos, word][:length])
+        chosen = load(runs / kind)
+        if kind == "gpt":  # by words
+            chosen.job.vocabularies["text"] = load(runs / "word-lm").job.vocabulary
+        text = chosen.job.write(chosen.model, "the", 3, {})
+        assert len(chosen.job.vocabulary.encode(text)) == 3, text
+
+
+def test_a_bert_of_few_words_names_those_it_has(tmp_path: Path) -> None:
+    file = tmp_path / "few.txt"
+    file.write_text("the cat was\n" * 20, encoding="utf-8")
+    folder = tmp_path / "run"
+    assert run("train", "bert", "--data", file, "--out", folder, *SMALL["bert"], "--steps", 2).exit_code == 0
+    found = json.loads(run("predict", folder, "--json", input="the <mask> was\n").stdout)
+    ((likely,),) = (each["likely"] for each in found["predictions"])
+    assert sorted(likely) == ["cat", "the", "was"]
 
 
 def test_a_run_needs_nothing_but_its_folder(runs: Path, tmp_path: Path) -> None:

@@ -31,6 +31,11 @@ def figure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *args: Any, **option
     return caught[0]
 
 
+def test_a_step_is_a_whole_number(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    axes = figure(monkeypatch, tmp_path, [(10, 1.5), (20, 1.2)], [(20, 1.1)], {}).axes[0]
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
 def test_curves_baselines_and_units(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     axes = figure(monkeypatch, tmp_path, TRAINING, VALIDATION, BASELINES, title="A run").axes[0]
     assert axes.get_xlabel() == "training step" and axes.get_ylabel() == "loss (nats per character)"

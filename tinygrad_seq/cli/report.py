@@ -42,7 +42,7 @@ def write_page(job: Job, model: Any, training: Any, held_out: Any, folder: Path)
         viz.Sample("How to go on", _commands(job, folder)),
         viz.Sample("The config of this run, config.toml", to_toml(job.name, config)),
     ]
-    return viz.page(f"{job.name}: {folder.name}", sections, folder / PAGE)
+    return viz.page(f"{job.name}: {folder.resolve().name}", sections, folder / PAGE)
 
 
 def _about(job: Job, model: Any, log: Any, best_step: int) -> str:
@@ -52,7 +52,7 @@ def _about(job: Job, model: Any, log: Any, best_step: int) -> str:
     steps = log.validation[-1][0]
     return (
         f"{type(model).__name__}, {parameters:,} parameters, trained by tinygrad-seq train {job.name} on {source}. It "
-        f"took {steps:,} steps and {seconds:,.0f} seconds. The best evaluation was at step {best_step:,}; what follows "
+        f"took {steps:,} steps and {seconds:,.0f} s. The best evaluation was at step {best_step:,}; what follows "
         "is of the model as it was then."
     )
 

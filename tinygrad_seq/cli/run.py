@@ -87,6 +87,21 @@ def _digest(path: str | None) -> str | None:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_data(run: Run) -> None:
+    """Say so where what a run held out is lost, because its file is another one now.
+
+    Raises:
+        ValueError: the file has changed.
+    """
+    name = "data" if run.job.config.valid is None else "valid"
+    path = getattr(run.job.config, name)
+    if _digest(path) != run.checkpoint.state["data"][name]:
+        raise ValueError(
+            f"{path} has changed since {run.folder} learned from it, so that what was held out is not known; "
+            "name a file to judge by: --data FILE"
+        )
+
+
 def trainer_of(job: Job, task: Any, folder: Path | None) -> Trainer:
     """A Trainer as the config says."""
     config = job.config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import warnings
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def _train(console: Console, trainer: Any, steps: int, out: Path, job: Job) -> N
         try:
             trainer.run()
         except Interrupted as stop:
-            again = f"tinygrad-seq train {job.name} --out {out} --resume"
+            again = f"tinygrad-seq train {job.name} --out {shlex.quote(str(out))} --resume"
             raise KeyboardInterrupt(f"{stop}; go on by: {again}") from stop
 
 

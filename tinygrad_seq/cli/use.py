@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import typer
@@ -12,7 +13,7 @@ import typer
 import tinygrad_seq as ts
 
 from ..data import read_lines
-from .run import load
+from .run import check_data, load
 
 
 def evaluate(folder: Path, *, data: Path | None, checkpoint: str, device: str | None, as_json: bool) -> None:
@@ -21,6 +22,7 @@ def evaluate(folder: Path, *, data: Path | None, checkpoint: str, device: str | 
     job = run.job
     if data is None:
         _, held_out = job.read(job.config)
+        check_data(run)
     else:
         held_out = job.more(str(data))
     metrics = job.task(run.model, None, held_out).evaluate()
@@ -48,7 +50,8 @@ def generate(
     """Print what a language model writes after a prompt."""
     run = load(folder, checkpoint, device)
     if not run.job.writes:
-        raise ValueError(f"a {run.job.name} does not write: tinygrad-seq predict {folder} says what it makes of a line")
+        instead = f"tinygrad-seq predict {quote(str(folder))}"
+        raise ValueError(f"a {run.job.name} does not write: {instead} says what it makes of a line")
     ts.seed(seed)
     texts = [run.job.write(run.model, prompt, length, options) for _ in range(samples)]
     if as_json:
@@ -64,7 +67,8 @@ def predict(
     """Print what a model says of each line of a file, or of standard input."""
     run = load(folder, checkpoint, device)
     if run.job.writes:
-        raise ValueError(f"a {run.job.name} goes on from a prompt: tinygrad-seq generate {folder} --prompt …")
+        instead = f"tinygrad-seq generate {quote(str(folder))} --prompt …"
+        raise ValueError(f"a {run.job.name} goes on from a prompt: {instead}")
     lines = _lines(file)
     found = run.job.predict(run.model, lines, options)
     if as_json:

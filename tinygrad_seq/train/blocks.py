@@ -11,6 +11,7 @@ from ..core import Tensor
 from ..data import RandomBlocks
 from ..nn import Module, evaluating
 from .batched import BatchedTask, mean_loss, on_device
+from .metrics import perplexity
 
 Block = tuple[np.ndarray, np.ndarray]  # x, y: (B, T) each
 
@@ -65,9 +66,10 @@ class BlockTask(BatchedTask[Block]):
         return batch[0].size
 
     def evaluate(self) -> dict[str, float]:
-        """{"loss": the mean over all symbols of the held-out text but the first, in nats}."""
+        """The mean loss over all symbols of the held-out text but the first, in nats, and perplexity."""
         with evaluating(self.model):
-            return {"loss": mean_loss([(self.loss(batch), self.size(batch)) for batch in self.held_out])}
+            loss = mean_loss([(self.loss(batch), self.size(batch)) for batch in self.held_out])
+        return {"loss": loss, "perplexity": perplexity(loss)}
 
 
 def _side_by_side(ids: Any, batch_size: int, block_size: int) -> list[Block]:

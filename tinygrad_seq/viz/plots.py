@@ -74,6 +74,7 @@ def loss_curve(
     curves = _curves(axes, training, validation)
     last = max(step for step, _ in (*training, *validation))
     axes.set_xlim(0, last * 1.02)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     low, high = _limits([loss for _, loss in training], [loss for _, loss in validation], baselines.values())
     axes.set_ylim(low, high)
     _baselines(axes, baselines, (high - low) / 24)

@@ -22,6 +22,7 @@ from ..config import DATA, TRAINING, option
 from . import job
 
 MASK = "<mask>"
+LIKELY = 5  # words that are named for a place
 _SENTENCE_END = re.compile(r"(?<=[.!?:])\s+")
 
 
@@ -132,7 +133,7 @@ class BERTJob(job.Job):
                 hidden = model.bert(tensor(ids[None], device=self.config.device)).hidden[0]
                 logits = model.masked_lm(hidden).numpy()[places].astype(np.float64)
             logits[:, [*range(len(Vocabulary.own)), self.mask]] = -np.inf
-            likely = np.argsort(-logits, axis=-1)[:, :5]
+            likely = np.argsort(-logits, axis=-1)[:, : min(LIKELY, self.mask - len(Vocabulary.own))]
             words = [[self.vocabulary.symbols[k - len(Vocabulary.own)] for k in row] for row in likely]
             filled = line
             for row in words:

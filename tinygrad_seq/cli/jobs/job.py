@@ -41,7 +41,7 @@ class Config:
     beta2: float = option(0.999, "AdamW's β₂.", panel=TRAINING, least=0.0, most=0.99999)
     weight_decay: float = option(0.0, "AdamW's weight decay, of matrices alone.", panel=TRAINING, least=0.0)
     clip: float = option(1.0, "The largest norm of the gradient; 0 for any.", panel=TRAINING, least=0.0)
-    best_by: str = option("loss", "The metric that says which checkpoint is best.", panel=TRAINING, free=True)
+    best_by: str = option("loss", "The metric that says which checkpoint is best.", panel=TRAINING)
     evaluate_every: int = option(100, "Steps between evaluations.", panel=TRAINING, least=1, free=True)
     patience: int = option(
         0, "Stop after so many evaluations without a better one; 0 for never.", panel=TRAINING, least=0, free=True

@@ -151,7 +151,10 @@ class PairsJob(job.Job):
         yield viz.Table(
             "Held-out sources, translated",
             ("source", "translation", "right"),
-            [(source, text, " / ".join(targets)) for (source, targets), text in zip(groups, found, strict=True)],
+            [
+                (source, text, " / ".join(dict.fromkeys(targets)))  # a pair may stand in the file more than once
+                for (source, targets), text in zip(groups, found, strict=True)
+            ],
         )
         for k, (source, _) in enumerate(groups[:ALIGNMENTS], 1):
             alpha, rows, columns = self._alignment(model, source)

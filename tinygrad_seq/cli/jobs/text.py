@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,16 @@ import numpy as np
 import tinygrad_seq as ts
 
 from ... import viz
-from ...data import AnyVocabulary, CharVocabulary, SubwordTokenizer, WordVocabulary, pydoc_topics, read_text, split
+from ...data import (
+    AnyVocabulary,
+    CharVocabulary,
+    SubwordTokenizer,
+    Vocabulary,
+    WordVocabulary,
+    pydoc_topics,
+    read_text,
+    split,
+)
 from ...models import GPT, GPTConfig, LanguageModel, LanguageModelConfig, NGram, NGramConfig
 from ...nn import Module
 from ...train import BlockTask, LanguageModelTask, Task, perplexity
@@ -71,7 +80,7 @@ class TextJob(job.Job):
 
     def write(self, model: Any, prompt: str, length: int, options: dict[str, Any]) -> str:
         ids = self._prompt(prompt)
-        return prompt + self._joined(prompt, self.vocabulary.decode(model.generate(ids, length, **options)))
+        return prompt + self._joined(prompt, model.generate(ids, length, **options))
 
     def _prompt(self, prompt: str) -> np.ndarray:
         ids = self.vocabulary.encode(prompt)
@@ -79,9 +88,13 @@ class TextJob(job.Job):
             raise ValueError(f"expected a prompt of at least one {self.unit}, got {prompt!r}")
         return ids
 
-    def _joined(self, prompt: str, text: str) -> str:
-        apart = isinstance(self.vocabulary, WordVocabulary) and not prompt[-1:].isspace() and text[:1] != "\n"
-        return " " + text if apart else text
+    def _joined(self, prompt: str, ids: Sequence[int] | np.ndarray) -> str:
+        """What the ids after a prompt say, apart from it where words stand apart."""
+        if not isinstance(self.vocabulary, WordVocabulary):
+            return self.vocabulary.decode(ids)
+        drawn = [k for k in ids if k != Vocabulary.eos]  # no text holds it: drawn by chance, it ends nothing
+        text = self.vocabulary.decode(drawn)
+        return text if prompt[-1:].isspace() or text[:1] == "\n" else " " + text
 
     def baselines(self, training: str, held_out: str) -> dict[str, dict[str, float]]:
         ids, held, V = self.vocabulary.encode(training), self.vocabulary.encode(held_out), len(self.vocabulary)
@@ -164,7 +177,10 @@ class WordLM(RecurrentJob):
     tinygrad-seq train word-lm --data book.txt --out runs/subwords --vocabulary subword --vocab-size 2000
     """
     Config = WordConfig
-    unit = "word"
+
+    @property
+    def unit(self) -> str:  # type: ignore[override]
+        return self.config.vocabulary
 
     @classmethod
     def number(cls, config: Any, training: str, held_out: str) -> dict[str, AnyVocabulary]:
@@ -248,7 +264,7 @@ class GPTJob(TextJob):
             if len(seen) >= block:
                 raise ValueError("a model with a block of 1 reads one symbol and cannot go on from it")
             ids += model.generate(seen, min(missing, block - len(seen)), **options)
-        return prompt + self._joined(prompt, self.vocabulary.decode(np.array(ids[len(given) :], np.int64)))
+        return prompt + self._joined(prompt, ids[len(given) :])
 
 
 def text_vocabulary(kind: str, config: Any, training: str, held_out: str) -> AnyVocabulary:
