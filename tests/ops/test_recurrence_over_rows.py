@@ -161,6 +161,31 @@ def test_a_row_that_is_infinite_reaches_only_its_readers(kind: str) -> None:
 
 
 @every_kind
+def test_places_that_were_written_into_are_read_as_they_are(kind: str, inputs: list[tuple[int, ...]]) -> None:
+    """One of several that read the same row: the others keep theirs."""
+    problem = Problem(kind)
+    problem.tokens[0, :4] = 1
+
+    def found() -> list[Any]:
+        x = problem.embedded()
+        x.data[0, 1] = 0
+        return [problem.outputs(x), *ts.grad(problem.outputs(x), [x, *problem.sources(kind)[1:]])]
+
+    with setting(fused=False):
+        expected = found()
+    assert_near(found(), expected)
+    assert inputs == [(B, T, D)] * 2
+
+
+@every_kind
+def test_a_table_of_whole_sequences_is_no_table_of_rows(kind: str) -> None:
+    problem, E = Problem(kind), ts.tensor(np.random.default_rng(1).standard_normal((V, T, D)), requires_grad=True)
+    with setting(fused=False):
+        expected = ts.grad(problem.outputs(ts.ops.embedding(E, [0, 1, 1, 4])), E)
+    assert_near([ts.grad(problem.outputs(ts.ops.embedding(E, [0, 1, 1, 4])), E)], [expected])
+
+
+@every_kind
 def test_a_large_table_is_read_place_by_place(kind: str, inputs: list[tuple[int, ...]]) -> None:
     problem = Problem(kind)
     problem.p["E"] = ts.tensor(np.ones((100, D)), requires_grad=True)

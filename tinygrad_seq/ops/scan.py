@@ -74,7 +74,7 @@ class Recurrence(FusedOp):
     embedding: Embed | None = None  # where x comes from
 
     def __call__(self, x: Any, *others: Any) -> Any:
-        if isinstance(x, Tensor) and type(x.place) is Embed:
+        if isinstance(x, Tensor) and type(x.place) is Embed and x.place.index.ndim == 2:
             self.embedding = x.place
         return super().__call__(x, *others)
 

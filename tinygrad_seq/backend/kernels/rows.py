@@ -66,7 +66,8 @@ def over_rows(kernel: Kernel, index: Any, V: int, at: int) -> Kernel:
             somewhere[places] = xp.arange(places.size)
             rows = x.reshape(-1, D)[somewhere]
             W_rows = W @ rows.T
-            if xp.isfinite(W_rows).all():  # else 0 · inf would reach places that do not read that row
+            # Not where 0 · inf would reach places that do not read that row, nor where x was written into since.
+            if xp.isfinite(W_rows).all() and (rows[places] == x.reshape(-1, D)).all():
                 hot = xp.zeros((B * T, V), x.dtype)
                 hot[xp.arange(B * T), places] = 1
                 replaced = [hot.reshape(B, T, V), *inputs[1:at], W_rows, *inputs[at + 1 :]]
