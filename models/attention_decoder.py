@@ -151,7 +151,9 @@ class AttentionDecoder(SequenceToSequence):
         """The symbols of each step, over time, and what is carried on."""
         memory, s_0 = reading
         y = self.target_embedding(target_in)
-        if y.shape[1] > 1 and (self.config.score, self.config.order, self.config.cell) == ("mlp", "bahdanau", "gru"):
+        kind = self.config.score, self.config.order, self.config.cell
+        hooked = any(part._hooks is not None for part in (self.attention, self.attention.score, self.cell))
+        if y.shape[1] > 1 and kind == ("mlp", "bahdanau", "gru") and not hooked:  # a hook is called at each step
             symbols = self._decode_at_once(y, memory, s_0)
             return symbols, Reading(memory, ts.ops.RNNState(symbols.h_t[:, -1]))
         symbols, s_T = ts.ops.scan(lambda y_prev, s_prev: self.decoder_step(y_prev, s_prev, memory), s_0, y)

@@ -141,6 +141,17 @@ def test_what_is_recorded_is_what_is_returned() -> None:
         np.testing.assert_allclose(getattr(symbols, field).numpy(), recorded, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("part", ["attention", "attention.score", "cell"])
+def test_a_hook_on_a_part_of_the_decoder_is_called_at_each_step(part: str) -> None:
+    model, calls = small("mlp", "bahdanau"), []
+    expected = model(SOURCE, TARGET, source_lengths=LENGTHS)
+    handle = dict(model.named_modules())[part].register_forward_hook(lambda *call: calls.append(call))
+    found = model(SOURCE, TARGET, source_lengths=LENGTHS)
+    handle.remove()
+    assert len(calls) == TARGET.shape[1]
+    np.testing.assert_allclose(found.data, expected.data, rtol=1e-5, atol=1e-6)
+
+
 def test_the_whole_target_at_once_is_the_scan_over_its_step() -> None:
     """Every symbol, the last state, all gradients, the record: the definition of the one operation to the last bit."""
     model = small("mlp", "bahdanau")

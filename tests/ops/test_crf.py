@@ -90,6 +90,21 @@ def test_a_transition_forbidden_by_a_large_negative_score() -> None:
         assert log_p == pytest.approx(paths[(0,) * 5] - log_Z, abs=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_tag_ruled_out_everywhere(dtype: str) -> None:
+    """By -inf, to which no way leads: values and gradients are those of a score that is very low."""
+    e, A, a, b = scores(2, 4, 3, dtype=dtype)
+
+    def found(low: float) -> list[np.ndarray]:
+        A[:, 1] = a[1] = low
+        x = [ts.tensor(each, requires_grad=True) for each in (e, A, a, b)]
+        log_p = ops.crf_log_likelihood(*x, [[0, 2, 0, 0], [2, 2, 0, 1]], [4, 3])
+        return [log_p.data, *(g.data for g in ts.grad(log_p.sum(), x))]
+
+    for here, expected in zip(found(-np.inf), found(-1e9), strict=True):
+        np.testing.assert_allclose(here, expected, atol=1e-6)
+
+
 def test_of_equally_good_sequences_the_last_tags_are_lowest() -> None:
     for _ in range(200):
         K, T = RNG.integers(1, 4), RNG.integers(1, 5)

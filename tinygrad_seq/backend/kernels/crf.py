@@ -13,7 +13,14 @@ The gradient of log P(y) is what is seen less what is expected: of e_t(k) it is 
 
 from typing import Any
 
+import numpy as np
+
 from ..base import Kernel
+
+
+def _finite(xp: Any, largest: Any) -> Any:
+    """What may be taken from scores none of which is higher: 0 where all are -inf, so that they stay it."""
+    return xp.where(largest == -np.inf, 0, largest)
 
 
 def _forward(be: Any, e: Any, A: Any, a: Any, b: Any, tags: Any, lengths: Any) -> tuple[Any, Any]:
@@ -24,10 +31,11 @@ def _forward(be: Any, e: Any, A: Any, a: Any, b: Any, tags: Any, lengths: Any) -
     taken = xp.zeros((B, 1), e.dtype)
     for t in range(1, T):
         z = alpha[t - 1][:, :, None] + A
-        largest = z.max(1)
+        largest = _finite(xp, z.max(1))
         z -= largest[:, None]
         xp.exp(z, out=z)
-        xp.add(xp.log(z.sum(1)), largest, out=into[t - 1])
+        with np.errstate(divide="ignore"):  # log 0: no way leads to a tag that is ruled out by -inf
+            xp.add(xp.log(z.sum(1)), largest, out=into[t - 1])
         new = into[t - 1] + e[:, t]
         largest = new.max(1, keepdims=True)
         new -= largest
@@ -54,7 +62,7 @@ def _backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, tags: Any, le
         runs = inside[:, t]
         de[t] = xp.where(runs[:, None], gamma, 0)
         z = alpha[t - 1][:, :, None] + A
-        z -= into[t - 1][:, None]
+        z -= _finite(xp, into[t - 1])[:, None]
         pair = xp.exp(z, out=z)
         pair *= (gamma * runs[:, None])[:, None]
         dA += pair.sum(0)
