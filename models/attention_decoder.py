@@ -152,7 +152,7 @@ class AttentionDecoder(SequenceToSequence):
         memory, s_0 = reading
         y = self.target_embedding(target_in)
         kind = self.config.score, self.config.order, self.config.cell
-        hooked = any(part._hooks is not None for part in (self.attention, self.attention.score, self.cell))
+        hooked = any(part.has_hooks for part in (self.attention, self.attention.score, self.cell))
         if y.shape[1] > 1 and kind == ("mlp", "bahdanau", "gru") and not hooked:  # a hook is called at each step
             symbols = self._decode_at_once(y, memory, s_0)
             return symbols, Reading(memory, ts.ops.RNNState(symbols.h_t[:, -1]))

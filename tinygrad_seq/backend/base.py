@@ -32,7 +32,6 @@ class Backend:
 
     xp: Any = None
     kernels: dict[str, Kernel] = {}
-    block: int | None = None  # so many numbers of each of several arrays are worked on before the next; None: all
     over_rows = False  # whether a recurrence over rows of a table runs as `kernels.rows` says
 
     def device_of(self, array: Array) -> str:
@@ -74,9 +73,9 @@ class Backend:
         (None: for many), all at once or each after another; M: as a whole."""
         return M
 
-    def chunks(self, size: int) -> list[slice]:
-        """0 … size in chunks, of which many passes over one leave it in the cache."""
-        return [slice(0, size)]
+    def chunks(self, size: int, width: int = 1) -> list[slice]:
+        """0 … size in chunks, of which many passes over one leave it in the cache; width: numbers for each."""
+        return [slice(0, size)] if size else []
 
     def pieces(self, size: int, operations: int, begins: bool = False) -> list[slice]:
         """0 … size in pieces for `each`: one for each thread, where that many operations are worth sharing.

@@ -11,7 +11,7 @@ from .kernels import KERNELS
 from .threads import blas_core, product_threads
 
 SHARED = 1 << 25  # operations from which it is faster to share work: another thread begins after up to 0.1 ms
-CHUNK = 1 << 16  # numbers: GELU's passes over 400,000 took a third less time so than over all of them at once
+CHUNK = 1 << 16  # numbers: GELU on 400,000 and Adam on 2 million took a third less time so than all of it at once
 ONE_HOT_ROWS = 128  # a table of characters: there a one-hot product adds wide rows faster than sorting them does
 # Up to this M·N·K an OpenBLAS that can multiplies without packing: 1,024 · 256 · 32 at 165 GFLOP/s a core in tiles of 8
 # rows, at 115 as a whole. From 64 columns on the whole is as fast; on AVX2, where it packs each tile, tiles took 1.6
@@ -24,8 +24,6 @@ AVX512 = ("SkylakeX", "Cooperlake", "SapphireRapids")  # whose OpenBLAS can
 class NumpyBackend(Backend):
     xp = np
     kernels = KERNELS | fast.KERNELS
-    # Five such arrays stay in a core's cache: Adam on 2 million parameters took 3.4 ms, and 6.0 at once.
-    block = 1 << 16
     over_rows = True
 
     def device_of(self, array: Array) -> str:
@@ -55,8 +53,9 @@ class NumpyBackend(Backend):
         alone = product_threads() <= (1 if at_once else 2)
         return rows if fits and many and alone and blas_core() in AVX512 else M
 
-    def chunks(self, size: int) -> list[slice]:
-        return [slice(k, min(k + CHUNK, size)) for k in range(0, size, CHUNK)]
+    def chunks(self, size: int, width: int = 1) -> list[slice]:
+        step = max(CHUNK // max(width, 1), 1)
+        return [slice(k, min(k + step, size)) for k in range(0, size, step)]
 
     def pieces(self, size: int, operations: int, begins: bool = False) -> list[slice]:
         n = threads.parts_of(size) if operations >= SHARED and (begins or threads.shares()) else 1

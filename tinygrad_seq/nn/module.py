@@ -108,6 +108,11 @@ class Module:
         """
         return add_backward(self._own_hooks().backward, hook, prepend)
 
+    @property
+    def has_hooks(self) -> bool:
+        """Whether this module itself has hooks: its `forward` must then be called, not what it computes."""
+        return self._hooks is not None and bool(self._hooks.before or self._hooks.after or self._hooks.backward)
+
     def _own_hooks(self) -> Hooks:
         if self._hooks is None:
             self._hooks = Hooks()

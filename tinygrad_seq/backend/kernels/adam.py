@@ -8,11 +8,11 @@ def adam(be: Any, g: Any, m: Any, v: Any, work: Any, lr: float, b1: float, b2: f
 
     m ← β₁ m + (1 - β₁) g;  v ← β₂ v + (1 - β₂) g²;  change = lr · (m / (1 - β₁ᵗ)) / (√(v / (1 - β₂ᵗ)) + ε)
     """
-    xp, (t, u), size = be.xp, work, be.block or max(g.size, 1)
+    xp, (t, u) = be.xp, work
     scale = (1 - b2**step) ** 0.5
     rate = lr * scale / (1 - b1**step)
-    for first in range(0, g.size, size):
-        g_k, m_k, v_k, u_k = (a[first : first + size] for a in (g, m, v, u))
+    for part in be.chunks(g.size):
+        g_k, m_k, v_k, u_k = (a[part] for a in (g, m, v, u))
         t_k = t[: g_k.size]  # always the same
         m_k *= b1
         xp.multiply(g_k, 1 - b1, out=t_k)

@@ -15,9 +15,7 @@ def _forward(be: Any, logits: Any, weight: Any, targets: Any, ignore_index: Any,
     z = logits.reshape(-1, V)
     e, total, picked = (be.empty(shape, z.dtype) for shape in (z.shape, t.shape, t.shape))
     weighted = be.empty(t.shape, z.dtype) if smoothing else None  # Σ_v w_v z_v
-    some = max(be.block // max(V, 1), 1) if be.block else max(t.size, 1)
-    for first in range(0, t.size, some):  # rows that stay in cache
-        part = slice(first, first + some)
+    for part in be.chunks(t.size, V):
         e_k = e[part]
         xp.subtract(z[part], z[part].max(1, keepdims=True), out=e_k)
         picked[part] = e_k[rows[: len(e_k)], t[part]]
