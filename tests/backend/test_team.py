@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("numba")
+if os.environ.get("TINYGRAD_SEQ_FAST") == "0":
+    pytest.skip("TINYGRAD_SEQ_FAST=0 leaves out the compiled kernels", allow_module_level=True)
 
 from tinygrad_seq.backend import threads
 from tinygrad_seq.backend.fast import team as teams
