@@ -19,7 +19,7 @@ help:
 	@echo "make test         run all tests"
 	@echo "make check        lint, formatting and types"
 	@echo "make test-cupy    run the GPU code of the real CuPy on the CPU (needs g++ and Python's headers)"
-	@echo "make kill-test    kill trainings 700 times, at any moment, and compare what they come to; takes minutes"
+	@echo "make kill-test    kill trainings hundreds of times, at any moment, and compare what they come to; takes minutes"
 	@echo "make bench        measure speed and memory beside other libraries; PyTorch is not installed by it"
 	@echo "make bench-quick  the same of a few models beside PyTorch alone, in less than 3 minutes"
 	@echo "make gallery      draw all pictures of docs/gallery anew"

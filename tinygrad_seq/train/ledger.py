@@ -113,8 +113,16 @@ def _compiled_decoder(shapes: list[Any], static: dict[str, Any]) -> float:
     return T * (B_16 * (D + E + H_16 + 5 * H) + B * (A + S))
 
 
+def _compiled_attention(shapes: list[Any], static: dict[str, Any]) -> float:
+    """α, where it runs compiled; else as in NumPy."""
+    (*lead, S, _), (T, _) = shapes[0], shapes[1][-2:]
+    runs = _weights(S, T) == T and not static["dropout"]
+    return math.prod(lead) * S * T if runs else _attention(shapes, static)
+
+
 # What compiled kernels keep, where it is something else.
 COMPILED_TAPES: dict[str, Callable[[list[Any], dict[str, Any]], float]] = {
+    "attention": _compiled_attention,
     "gelu": lambda shapes, static: 0,
     "gru_attention_decoder": _compiled_decoder,
     "gru_sequence": _compiled(5, 0),  # n r z u, h
