@@ -49,7 +49,7 @@ def ours(name: str, settings: Settings, out: Path) -> dict[str, Any]:
     return {
         "value": m.scale * found["metrics"][m.name],
         "metrics": found["metrics"],
-        "seconds": read_log(out).reports[-1]["seconds"],
+        "seconds": read_log(out).reports[-1]["step_seconds"],
         "wall": wall,
         "step": found["step"],
     }

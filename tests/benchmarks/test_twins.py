@@ -131,7 +131,8 @@ def test_a_twin_is_trained_as_our_trainer_trains() -> None:
     assert last.metrics["loss"] == pytest.approx(history.validation[-1][1]["loss"], rel=1e-4)
     assert last.metrics["loss"] < history.validation[0][1]["loss"]
     assert other.task.evaluate()["loss"] == pytest.approx(last.metrics["loss"], rel=1e-6)
-    other = text_trainer(best_by="worst")
+    other = text_trainer()
+    other.best_by = "worst"
     evaluate = other.task.evaluate
     other.task.evaluate = lambda: (found := evaluate()) | {"worst": found["loss"]}
     best = train(other)

@@ -170,6 +170,7 @@ def test_a_file_or_a_folder_of_something_else_in_the_place_of_the_run(tmp_path: 
 def test_a_metric_that_the_task_does_not_have(tmp_path: Path) -> None:
     result = train("char-lm", tmp_path / "run", "--best-by", "f1")
     assert result.exit_code == 1 and "best_by='f1'" in result.stderr
+    assert not (tmp_path / "run").exists()  # it did not begin
 
 
 def test_without_matplotlib_the_run_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

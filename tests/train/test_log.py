@@ -11,7 +11,7 @@ from tinygrad_seq.train.log import LogWriter
 def write(run: Path, steps: range, start: int = 0) -> None:
     with LogWriter(run, start) as log:
         for step in steps:
-            log.write(step, {"loss": step / 2, "seconds": float(step)})
+            log.write(step, {"loss": step / 2, "seconds": float(step), "step_seconds": step / 4})
             log.write(step, {"validation": {"loss": step / 4}})
 
 
@@ -21,7 +21,7 @@ def test_it_is_read_back_from_the_folder_and_from_the_file(tmp_path: Path) -> No
         log = read_log(path)
         assert log.loss == [(0, 0.0), (1, 0.5), (2, 1.0)]
         assert log.validation == [(0, {"loss": 0.0}), (1, {"loss": 0.25}), (2, {"loss": 0.5})]
-        assert log.reports[2] == {"step": 2, "loss": 1.0, "seconds": 2.0}
+        assert log.reports[2] == {"step": 2, "loss": 1.0, "seconds": 2.0, "step_seconds": 0.5}
 
 
 def test_a_line_is_there_as_soon_as_it_is_written(tmp_path: Path) -> None:
@@ -41,17 +41,17 @@ def test_going_on_drops_what_came_after(tmp_path: Path) -> None:
 def test_nothing_changes_before_the_first_line(tmp_path: Path) -> None:
     write(tmp_path, range(1, 8))
     with LogWriter(tmp_path, 3) as log:
-        assert log.seconds() == 3.0
+        assert log.seconds() == (3.0, 0.75)
         assert len(read_log(tmp_path).reports) == 7
     with LogWriter(tmp_path / "none", 3) as log:
-        assert log.seconds() == 0.0
+        assert log.seconds() == (0.0, 0.0)
     assert not (tmp_path / "none").exists()
 
 
 def test_no_directory_is_no_log() -> None:
     with LogWriter(None, 5) as log:
         log.write(6, {"loss": 0.0})
-        assert log.seconds() == 0.0
+        assert log.seconds() == (0.0, 0.0)
         log.sync()
 
 

@@ -25,6 +25,7 @@ from tinygrad_seq.train import (
     load_checkpoint,
     read_log,
 )
+from tinygrad_seq.train.callback import Clock
 
 
 def new_trainer(directory: Path | None = None, *, dropout: float = 0.2, **options: Any) -> Trainer:
@@ -156,7 +157,7 @@ def test_predictions_per_second_count_all_batches(monkeypatch: pytest.MonkeyPatc
     heard, task = Heard(), Ragged()
     optimizer = ts.optim.SGD(task.model.parameters(), 0.5)
     Trainer(task, optimizer, steps=4, accumulate=3, report_every=2, callbacks=[heard]).run()  # type: ignore[arg-type]
-    assert [p.per_second for p in heard.reports] == [23 / 2, 23 / 2]  # two steps of a second
+    assert [p.per_second for p in heard.reports] == [13, 23 / 2]  # two steps of a second, but the first one
     assert [p.seconds_left for p in heard.reports] == [2, 0]
 
 
@@ -303,8 +304,38 @@ def test_patience(values: tuple[float, ...], steps: int, stops: int, tmp_path: P
 
 
 def test_a_metric_that_is_not_there_is_named() -> None:
+    """Before the first step where the task says what it has; a task of one's own need not."""
     with pytest.raises(ValueError, match=r"best_by='f1', but the task's metrics are \['loss', 'perplexity'\]"):
-        new_trainer(best_by="f1").run()
+        new_trainer(best_by="f1")
+    with pytest.raises(ValueError, match=r"best_by='f1', but the task's metrics are \['accuracy', 'loss'\]"):
+        judged(0.5, name="accuracy", best_by="f1").run()
+
+
+def test_a_run_that_was_judged_otherwise_does_not_go_on(tmp_path: Path) -> None:
+    new_trainer(tmp_path).run()
+    again = new_trainer(tmp_path, best_by="perplexity", steps=30)
+    before = [p.numpy().copy() for p in again.task.model.parameters()]
+    with pytest.raises(
+        CheckpointError, match="its best_by is 'loss' and this Trainer's 'perplexity'; give best_by='loss'"
+    ):
+        again.resume(tmp_path)
+    assert again.step == 0
+    for p, was in zip(again.task.model.parameters(), before, strict=True):
+        np.testing.assert_array_equal(p.numpy(), was)
+
+
+def test_the_first_step_does_not_slow_the_speed_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels may be compiled in it. Alone it counts."""
+    now = iter([0.0, 0.0, 0.0, 40.0, 40.0, 41.0, 41.0, 43.0])  # made, counted anew; then each step's begin and end
+    monkeypatch.setattr("tinygrad_seq.train.callback.time.perf_counter", lambda: next(now))
+    clock = Clock((0.0, 5.0))
+    speeds = []
+    for _ in range(3):
+        clock.go_on()
+        clock.stop(6)
+        speeds.append(clock.per_second())
+    assert speeds == [6 / 40, 6.0, 4.0]
+    assert clock.step_seconds() == 5 + 43
 
 
 # The log
@@ -333,12 +364,13 @@ def test_a_new_run_in_the_same_folder_begins_a_new_log(tmp_path: Path) -> None:
 def test_the_seconds_go_on(tmp_path: Path) -> None:
     new_trainer(tmp_path).run()
     lines = (tmp_path / "log.jsonl").read_text().splitlines()
-    report = json.loads(lines[-1]) | {"seconds": 1000.0}
+    report = json.loads(lines[-1]) | {"seconds": 1000.0, "step_seconds": 500.0}
     (tmp_path / "log.jsonl").write_text("\n".join([*lines[:-1], json.dumps(report)]) + "\n")
     again = new_trainer(tmp_path, steps=30)
     again.resume(tmp_path)
     again.run()
     assert 1000 < read_log(tmp_path).reports[-1]["seconds"] < 1100
+    assert 500 < read_log(tmp_path).reports[-1]["step_seconds"] < 600
 
 
 # Ctrl-C

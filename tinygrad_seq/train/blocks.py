@@ -42,6 +42,8 @@ class BlockTask(BatchedTask[Block]):
     True
     """
 
+    metrics = ("loss", "perplexity")
+
     def __init__(
         self,
         model: Module,

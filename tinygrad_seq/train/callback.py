@@ -30,6 +30,7 @@ class Progress(NamedTuple):
     validation: dict[str, float] | None  # of the last evaluation
     per_second: float  # predictions, over the time that the steps since the last report took
     seconds: float  # of the whole run, with evaluations and checkpoints
+    step_seconds: float  # of it, those of the steps alone
     seconds_left: float
 
 
@@ -58,10 +59,17 @@ class Callback:
 
 
 class Clock:
-    """The time of a run: all of it, and that of the steps alone since the last report."""
+    """The time of a run: all of it, and that of the steps alone, in all and since the last report.
 
-    def __init__(self, before: float) -> None:
-        self._began = time.perf_counter() - before
+    The first step, in which kernels may be compiled, does not count for the speed once there is a second.
+
+    Args:
+        before: what the run took before it was stopped: all of it, and its steps alone.
+    """
+
+    def __init__(self, before: tuple[float, float]) -> None:
+        self._began, self._in_steps = time.perf_counter() - before[0], before[1]
+        self._done = 0
         self.restart()
 
     def restart(self) -> None:
@@ -70,7 +78,12 @@ class Clock:
 
     def stop(self, predictions: int) -> None:
         """A step is done; what follows is none."""
-        self._taken += time.perf_counter() - self._resumed
+        taken = time.perf_counter() - self._resumed
+        self._in_steps += taken
+        self._done += 1
+        if self._done == 2 and self._steps == 1:
+            self._taken, self._steps, self._predictions = 0.0, 0, 0
+        self._taken += taken
         self._steps += 1
         self._predictions += predictions
 
@@ -79,6 +92,9 @@ class Clock:
 
     def seconds(self) -> float:
         return time.perf_counter() - self._began
+
+    def step_seconds(self) -> float:
+        return self._in_steps
 
     def per_second(self) -> float:
         return self._predictions / self._taken

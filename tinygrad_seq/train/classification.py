@@ -29,6 +29,8 @@ class ClassificationTask(BatchedTask[ClassificationBatch]):
     1.0
     """
 
+    metrics = ("loss", "accuracy")
+
     def size(self, batch: ClassificationBatch) -> int:
         """B, the sentences of a batch."""
         return len(batch.classes)

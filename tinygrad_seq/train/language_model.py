@@ -30,6 +30,8 @@ class LanguageModelTask:
     `Trainer` has an example.
     """
 
+    metrics = ("loss", "perplexity")
+
     def __init__(
         self,
         model: Module,

@@ -1,7 +1,7 @@
 """The log of a run, DIR/log.jsonl: one line of JSON for each report and each evaluation, in order.
 
     {"step": 100, "validation": {"loss": 1.98, "perplexity": 7.24}}
-    {"step": 100, "loss": 2.01, "lr": 0.001, "gradient_norm": 0.8, "clipped": 0.1, "per_second": 41000, "seconds": 5.2}
+    {"step": 100, "loss": 2.01, "lr": 0.001, "gradient_norm": 0.8, "clipped": 0.1, "per_second": 41000, …}
 
 A line is there as soon as it was written. A run that goes on from step k first drops the lines after step k, so that
 the log is that of one run.
@@ -84,12 +84,15 @@ class LogWriter:
         if self._stream is not None:
             os.fsync(self._stream.fileno())
 
-    def seconds(self) -> float:
-        """What the run took up to the step from which it goes on, as its log says; 0 at the beginning."""
+    def seconds(self) -> tuple[float, float]:
+        """What the run took up to the step from which it goes on, and its steps alone, as its log says; 0 at first."""
         if not self._step or self.file is None or not self.file.is_file():
-            return 0.0
+            return 0.0, 0.0
         lines = [line for line in map(json.loads, _whole_lines(self.file)) if line["step"] <= self._step]
-        return max((line.get("seconds", 0.0) for line in lines), default=0.0)
+        whole, steps = (
+            max((line.get(name, 0.0) for line in lines), default=0.0) for name in ("seconds", "step_seconds")
+        )
+        return whole, steps
 
     def __enter__(self) -> "LogWriter":
         return self

@@ -61,6 +61,8 @@ class MaskedLanguageModelTask(BatchedTask[MaskedBatch]):
     True
     """
 
+    metrics = ("loss", "accuracy")
+
     def __init__(
         self,
         model: Any,

@@ -19,7 +19,9 @@ from .numerics import numerics, warn_of_changes
 if TYPE_CHECKING:
     from .trainer import Trainer
 
-OWN = frozenset(("task", "random", "validation", "steps", "threads", "kernels", "versions"))  # names in the state
+OWN = frozenset(
+    ("task", "random", "validation", "steps", "best_by", "threads", "kernels", "versions")
+)  # names in the state
 _PER_STEP = ("loss", "gradient_norm")  # of a History: arrays, because a long run has many
 
 
@@ -41,7 +43,7 @@ def parts_of(trainer: Trainer) -> Parts:
         {f"{group}.{name}": array for group, named in groups.items() for name, array in named.items()},
         trainer.extra
         | {"task": values, "random": list(get_state()), "validation": list(trainer.history.validation)}
-        | {"steps": trainer.steps}
+        | {"steps": trainer.steps, "best_by": trainer.best_by}
         | numerics(),
     )
 
@@ -63,6 +65,9 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
 
 
 def _load(trainer: Trainer, step: int, parts: Parts) -> None:
+    by = parts.state.get("best_by", trainer.best_by)  # version 0.1.0 did not say
+    if by != trainer.best_by:  # the best checkpoint by another metric may be gone
+        raise ValueError(f"its best_by is {by!r} and this Trainer's {trainer.best_by!r}; give best_by={by!r}")
     groups: dict[str, dict[str, Any]] = {"optimizer": {}, "task": {}, "history": {}}
     for name, array in parts.optimizer.items():
         group, _, rest = name.partition(".")

@@ -46,6 +46,7 @@ class TaggingTask(BatchedTask[TaggingBatch]):
         super().__init__(model, training, held_out, device=device)
         self.labels = labels
         self.counts_spans = labels is not None and mark_spans(labels)
+        self.metrics = ("loss", "accuracy", *(("f1",) if self.counts_spans else ()))
 
     def size(self, batch: TaggingBatch) -> int:
         """The tokens of a batch, without padding."""

@@ -14,6 +14,7 @@ class Task(Protocol):
     """A model, its data, and the loss of a batch. A class of one's own with these methods is a task too."""
 
     model: Module
+    # A task may have `metrics` too, the names of what `evaluate` gives: another best_by is then refused at once.
 
     def batches(self) -> Iterator[Any]:
         """Training batches without end, from where the task stands."""

@@ -17,7 +17,7 @@ from .log import LogWriter
 from .resume import OWN, parts_of, restore
 from .task import Task, is_better
 
-LOGGED = ("loss", "lr", "gradient_norm", "clipped", "per_second", "seconds")  # of a Progress
+LOGGED = ("loss", "lr", "gradient_norm", "clipped", "per_second", "seconds", "step_seconds")  # of a Progress
 
 
 class NotFinite(RuntimeError):
@@ -52,7 +52,7 @@ class Trainer:
         history: losses, gradient norms and evaluations until now.
         best: (step, metrics) of the best evaluation until now, or None.
     Raises:
-        ValueError: for a number below 1.
+        ValueError: for a number below 1, or a metric that the task does not have.
 
     >>> import numpy as np
     >>> import tinygrad_seq as ts
@@ -88,6 +88,8 @@ class Trainer:
                 raise ValueError(f"Trainer: {name} is at least 1, got {n}")
         if taken := OWN & set(extra or {}):
             raise ValueError(f"Trainer: a checkpoint has {sorted(taken)} already; choose other names for extra")
+        if best_by not in (there := getattr(task, "metrics", (best_by,))):
+            raise ValueError(_no_metric(best_by, there))
         self.task, self.optimizer, self.steps, self.schedule = task, optimizer, steps, schedule
         self.clip, self.accumulate = clip, accumulate
         self.evaluate_every, self.best_by, self.patience = evaluate_every, best_by, patience
@@ -186,7 +188,7 @@ class Trainer:
 
     def _rate(self, step: int, metrics: dict[str, float]) -> None:
         if self.best_by not in metrics:
-            raise ValueError(f"Trainer: best_by={self.best_by!r}, but the task's metrics are {sorted(metrics)}")
+            raise ValueError(_no_metric(self.best_by, metrics))
         if is_better(self.best_by, metrics[self.best_by], than=self.best[1][self.best_by] if self.best else math.nan):
             self.best = step, metrics
 
@@ -203,6 +205,7 @@ class Trainer:
             validation=self.history.validation[-1][1] if self.history.validation else None,
             per_second=clock.per_second(),
             seconds=clock.seconds(),
+            step_seconds=clock.step_seconds(),
             seconds_left=(self.steps - self.step) * clock.seconds_per_step(),
         )
         clock.restart()
@@ -259,7 +262,7 @@ class Trainer:
         other kernels or versions compute now.
 
         Raises:
-            CheckpointError: it is damaged, or of another model, optimizer or data. Nothing is changed then.
+            CheckpointError: it is damaged, or of another model, optimizer, data or `best_by`. Nothing is changed then.
         """
         checkpoint = load_checkpoint(path)
         restore(self, checkpoint)
@@ -271,3 +274,7 @@ class Trainer:
         self._pending.clear()
         for at, metrics in history.validation:
             self._rate(at, metrics)
+
+
+def _no_metric(name: str, there: Iterable[str]) -> str:
+    return f"Trainer: best_by={name!r}, but the task's metrics are {sorted(there)}"

@@ -66,6 +66,7 @@ class TranslationTask(BatchedTask[PairBatch]):
                 f"{len(sources)} sources, got {len(references)} lists and decode={decode}"
             )
         self.sources, self.references, self.decode = list(sources), list(references), decode
+        self.metrics = ("loss", "accuracy", *(("bleu", "sequence_accuracy") if self.sources else ()))
         self.longest = max(batch.target.shape[1] for batch in self.held_out)  # as many symbols as a translation has
 
     def size(self, batch: PairBatch) -> int:
