@@ -1,10 +1,13 @@
 """`train` for every kind of model: the folder that it leaves, stopping and going on, and what a user does wrong."""
 
+import errno
 import json
+import os
 import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -165,6 +168,20 @@ def test_a_file_or_a_folder_of_something_else_in_the_place_of_the_run(tmp_path: 
         assert result.exit_code == 1 and "--out is a folder" in result.stderr, result.output
     data = run("train", "classifier", "--data", tmp_path, "--out", tmp_path / "run")
     assert data.exit_code == 1 and "got the folder" in data.stderr
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may write everywhere: what the system says is made up here."""
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    result = run("train", "classifier", "--out", tmp_path, *STEPS)
+    assert result.exit_code == 1 and f"--out {tmp_path} cannot be written to" in result.stderr, result.output
+
+    def refuse(*given: Any, **options: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    result = run("train", "classifier", "--out", tmp_path / "new", *STEPS)
+    assert result.exit_code == 1 and "new cannot be made (Read-only file system): choose" in result.stderr
 
 
 def test_a_metric_that_the_task_does_not_have(tmp_path: Path) -> None:

@@ -154,3 +154,15 @@ def test_create_graph_under_no_grad_still_builds_the_graph_of_the_gradient() -> 
     with ts.no_grad():
         g = ts.grad(y, x, create_graph=True)
     assert ts.grad(g, x).item() == 12
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_log_sum_exp_where_all_is_minus_infinity(dtype: str) -> None:
+    """There no element has a part in the sum: its gradients are 0, and those of the rows beside it what they are."""
+    x = ts.tensor(np.array([[-np.inf, -np.inf], [0.0, np.log(3)]], dtype), requires_grad=True)
+    with np.errstate(divide="ignore"):  # log 0
+        first = ts.grad(ts.ops.logsumexp(x, 1).sum(), x, create_graph=True)
+    assert first.dtype == dtype
+    np.testing.assert_allclose(first.numpy(), [[0, 0], [0.25, 0.75]], rtol=1e-6)
+    second = ts.grad(first[:, 0].sum(), x).numpy()
+    np.testing.assert_allclose(second, [[0, 0], [0.1875, -0.1875]], rtol=1e-6)

@@ -127,5 +127,7 @@ def test_random_split_refuses_what_is_no_split():
             random_split("abc", parts, seed=0)
     with pytest.raises(ValueError, match="3 examples are too few"):
         random_split("abc", seed=0)
+    with pytest.raises(ValueError, match=r"1 example is too few for the parts \(0.8, 0.2\)"):
+        random_split("a", [0.8, 0.2], seed=0)
     with pytest.raises(ValueError, match="a seed that is an integer"):
         random_split("abcd", [0.5, 0.5], seed=None)

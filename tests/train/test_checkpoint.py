@@ -208,6 +208,18 @@ def test_a_damaged_latest_is_named(tmp_path, junk):
         load_checkpoint(tmp_path)
 
 
+def test_where_the_latest_was_removed_the_one_before_is_the_latest(tmp_path):
+    for step in (1, 3, 2, 4):
+        save(tmp_path, step)
+    shutil.rmtree(latest_checkpoint(tmp_path))
+    assert (
+        latest_checkpoint(tmp_path)
+        == latest_checkpoint(tmp_path / "checkpoints")
+        == tmp_path / "checkpoints/step-000003"
+    )
+    assert load_checkpoint(tmp_path).step == 3
+
+
 def test_a_latest_that_is_gone_is_named(tmp_path):
     shutil.rmtree(save(tmp_path, 1))
     with pytest.raises(CheckpointError, match="names step-000001, but there is no such folder"):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -20,6 +21,7 @@ from tinygrad_seq.train import (
     NotFinite,
     Progress,
     Trainer,
+    begin,
     best_checkpoint,
     latest_checkpoint,
     load_checkpoint,
@@ -492,6 +494,32 @@ def test_a_checkpoint_of_another_model_is_refused_whole(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="wrong shape: embedding.weight"):
         other.resume(tmp_path)
     assert all(np.array_equal(before[name], array) for name, array in model.state_dict().items())
+
+
+def test_the_way_round_a_damaged_checkpoint(tmp_path: Path) -> None:
+    """The error names it, and it leads to the bits that were there before."""
+    new_trainer(tmp_path, checkpoint_every=8, best_by="loss").run()
+    log = read_log(tmp_path).loss
+    whole = load_checkpoint(tmp_path)
+    (whole.path / "model.safetensors").write_bytes(b"")
+    again = new_trainer(tmp_path, checkpoint_every=8)
+    with pytest.raises(CheckpointError, match=r"remove .*step-000020, and --resume goes on from step 16$"):
+        begin(again, resume=True)
+    shutil.rmtree(whole.path)
+    assert "from step 16 of 20" in begin(again, resume=True)
+    again.run()
+    assert read_log(tmp_path).loss == log
+    for name, array in load_checkpoint(tmp_path).model.items():
+        np.testing.assert_array_equal(array, whole.model[name])
+
+
+def test_the_only_checkpoint_is_damaged(tmp_path: Path) -> None:
+    new_trainer(tmp_path).run()
+    (load_checkpoint(tmp_path).path / "state.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"remove .*checkpoints, and --resume goes on from step 0"):
+        begin(new_trainer(tmp_path), resume=True)
+    shutil.rmtree(tmp_path / "checkpoints")
+    assert "at step 0" in begin(new_trainer(tmp_path), resume=True)
 
 
 def test_a_truncated_checkpoint(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import warnings
 from pathlib import Path
@@ -90,6 +91,10 @@ def _make(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise ValueError(f"--out is a folder, but {error.filename} is a file: choose another name") from error
+    except OSError as error:
+        raise ValueError(f"--out {out} cannot be made ({error.strerror}): choose a folder elsewhere") from error
+    if not os.access(out, os.W_OK):
+        raise ValueError(f"--out {out} cannot be written to: choose another folder")
 
 
 def _train(console: Console, trainer: Any, steps: int, out: Path, job: Job) -> None:

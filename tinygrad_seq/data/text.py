@@ -130,6 +130,7 @@ def random_split(examples: Sequence[T], parts: Sequence[float] = (0.8, 0.1, 0.1)
         raise ValueError(f"expected parts above 0 that are together 1, such as (0.8, 0.1, 0.1), got {parts}")
     cuts = [0, *np.rint(np.cumsum(parts) * len(examples)).astype(int).tolist()]
     if any(begin == end for begin, end in zip(cuts, cuts[1:], strict=False)):
-        raise ValueError(f"{len(examples)} examples are too few for the parts {tuple(parts)}: one would be empty")
+        many = "1 example is" if len(examples) == 1 else f"{len(examples)} examples are"
+        raise ValueError(f"{many} too few for the parts {tuple(parts)}: one would be empty; give more of them")
     order = generator(seed).permutation(len(examples)).tolist()
     return tuple([examples[k] for k in order[begin:end]] for begin, end in zip(cuts, cuts[1:], strict=False))

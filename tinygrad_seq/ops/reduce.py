@@ -7,7 +7,7 @@ import numpy as np
 
 from ..core import Op, Tensor, value
 from ..core.op import explain
-from .elementwise import astype, exp, sqrt
+from .elementwise import astype, exp, sqrt, where
 from .shape import Axis, axes_of, broadcast_to, concatenate
 
 
@@ -73,7 +73,9 @@ class LogSumExp(Op):
         return y if self.keepdims else y.reshape(x.sum(self.axis).shape)
 
     def backward(self, g: Any, x: Any, out: Any) -> Any:
-        return keep(g, self.axis, x.ndim) * exp(x - keep(out, self.axis, x.ndim))
+        out = keep(out, self.axis, x.ndim)
+        # Of elements that are all -inf none has a part in the sum: exp(-inf - 0) = 0, and not exp(-inf + inf) = nan.
+        return keep(g, self.axis, x.ndim) * exp(x - where(out == -np.inf, 0, out))
 
 
 class CumSum(Op):

@@ -128,11 +128,13 @@ def save_checkpoint(
 def latest_checkpoint(directory: str | os.PathLike[str]) -> Path | None:
     """The folder of the newest complete checkpoint of a run, or None when nothing was saved yet.
 
+    Where that folder was removed, because it is damaged, the newest of the others.
+
     Args:
         directory: the run's folder, or the `checkpoints` folder in it.
 
     Raises:
-        CheckpointError: `latest` names no checkpoint, or one that is gone.
+        CheckpointError: `latest` names no checkpoint, or one that is gone, as all others are.
     """
     return _named(directory, "latest")
 
@@ -180,7 +182,7 @@ def prune_checkpoints(directory: str | os.PathLike[str], *, keep: int = 2) -> li
     root = latest.parent
     _clear_leftovers(root)  # what stood aside is put back, under its own name
     named = {path.with_suffix("") for path in (latest, best) if path is not None}
-    steps = {int(path.name.removeprefix("step-")): path for path in root.iterdir() if _is_step(path)}
+    steps = steps_of(root)
     kept = {steps[step] for step in sorted(steps)[-keep:]} | named
     gone = [path for _, path in sorted(steps.items()) if path not in kept]
     for path in gone:
@@ -188,6 +190,11 @@ def prune_checkpoints(directory: str | os.PathLike[str], *, keep: int = 2) -> li
         os.replace(path, leaving)  # first its name: half a folder must never look like a checkpoint
         shutil.rmtree(leaving)
     return gone
+
+
+def steps_of(root: Path) -> dict[int, Path]:
+    """The complete checkpoints in a `checkpoints` folder by their steps; whether they are damaged is not looked at."""
+    return {int(path.name.removeprefix("step-")): path for path in root.iterdir() if _is_step(path)}
 
 
 def _named(directory: str | os.PathLike[str], which: str) -> Path | None:
@@ -207,6 +214,8 @@ def _named(directory: str | os.PathLike[str], which: str) -> Path | None:
     for folder in (root / name, root / f"{name}.old"):
         if folder.is_dir():
             return folder
+    if which == "latest" and (others := steps_of(root)):
+        return others[max(others)]
     raise CheckpointError(f"{file} names {name}, but there is no such folder; load one of the step folders beside it")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from ..backend import threads
 from ..core.random import get_state, set_state
 from .callback import History
-from .checkpoint import Checkpoint, CheckpointError, latest_checkpoint, load_checkpoint
+from .checkpoint import Checkpoint, CheckpointError, latest_checkpoint, load_checkpoint, steps_of
 from .metrics import perplexity
 from .numerics import numerics, warn_of_changes
 
@@ -112,7 +113,7 @@ def begin(trainer: Trainer, *, resume: bool) -> str:
         return f"beginning in {directory} at step 0: no checkpoint there yet" if resume else f"beginning in {directory}"
     if not resume:
         raise ValueError(f"{directory} holds a run already: go on with it by --resume, or choose another folder")
-    checkpoint = load_checkpoint(latest)
+    checkpoint = _load_latest(latest)
     for name, value in trainer.extra.items():
         then, now = checkpoint.state.get(name), json.loads(json.dumps(value))  # as a checkpoint gives it back
         if then != now:
@@ -126,6 +127,17 @@ def begin(trainer: Trainer, *, resume: bool) -> str:
     line = f"going on in {directory} from step {trainer.step} of {trainer.steps}"
     before = checkpoint.state.get("steps", trainer.steps)
     return line if before == trainer.steps else f"{line}; until now it was to be {before}, by its own schedule"
+
+
+def _load_latest(latest: Path) -> Checkpoint:
+    """The latest checkpoint of a run; where it is damaged the error says how to go on from the one before."""
+    try:
+        return load_checkpoint(latest)
+    except CheckpointError as error:
+        before = [step for step, path in steps_of(latest.parent).items() if path != latest]
+        where = f"step {max(before)}" if before else "step 0, as no other checkpoint is there"
+        remove = latest if before else latest.parent
+        raise CheckpointError(f"{error}; remove {remove}, and --resume goes on from {where}") from error
 
 
 def _details(then: Any, now: Any) -> str:
