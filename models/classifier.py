@@ -9,7 +9,7 @@ import numpy as np
 import tinygrad_seq as ts
 from tinygrad_seq.nn import evaluating
 
-from .recurrent import recurrent, within
+from .recurrent import check_word_dropout, drop_words, recurrent, within
 
 POOLINGS = ("last", "mean", "max", "attention")
 
@@ -28,6 +28,8 @@ class ClassifierConfig:
         cell: "lstm", "gru" or "rnn".
         bidirectional: whether a second layer reads from the end.
         dropout: the probability of a zero, in training, on the embedding, between layers and before the output.
+        word_dropout: the probability, in training, that a symbol is read as `unknown`: no single word may decide.
+        unknown: the id of symbols that are not in the vocabulary.
         embedding_std: the deviation of the embeddings at first. Where words are many and most of them rare, a small one
             such as 0.1: what was hardly ever seen then says little, instead of something at random.
 
@@ -44,6 +46,8 @@ class ClassifierConfig:
     cell: str = "lstm"
     bidirectional: bool = True
     dropout: float = 0.0
+    word_dropout: float = 0.0
+    unknown: int = 3
     embedding_std: float = 1.0
 
     def __post_init__(self) -> None:
@@ -77,6 +81,7 @@ class Classifier(ts.nn.Module):
     """
 
     def __init__(self, config: ClassifierConfig) -> None:
+        check_word_dropout("Classifier", config.word_dropout)
         self.config = config
         self.embedding = ts.nn.Embedding(config.vocab_size, config.embedding_size)
         ts.nn.init.normal(self.embedding.weight, config.embedding_std)
@@ -96,6 +101,8 @@ class Classifier(ts.nn.Module):
         self.output = ts.nn.Linear(width, config.num_classes)
 
     def forward(self, tokens: Any, lengths: Any = None) -> ts.Tensor:
+        if self.training and self.config.word_dropout:
+            tokens = drop_words("Classifier", tokens, self.E, self.config.word_dropout, self.config.unknown)
         e = self.dropout(self.embedding(tokens))
         h, state = self.encoder(e, lengths=lengths)  # (B, T, 2H), 0 beyond the end of a sequence
         return self.output(self.dropout(self.pool(h, state, lengths)))

@@ -1,9 +1,11 @@
-"""What models with a recurrent layer share: the layer that a config names, and where a padded batch has steps."""
+"""What models with a recurrent layer share: the layer that a config names, steps of a padded batch, word dropout."""
 
 from typing import Any
 
 import tinygrad_seq as ts
 from tinygrad_seq.backend import backend_of
+from tinygrad_seq.core.random import next_key
+from tinygrad_seq.ops.index import beside, integers
 from tinygrad_seq.ops.scan import checked_lengths
 
 CELLS = ("rnn", "gru", "lstm")
@@ -38,3 +40,16 @@ def within(lengths: Any, x: ts.Tensor) -> Any:
     [[True, True, False], [True, False, False]]
     """
     return backend_of(x.data).xp.arange(x.shape[1]) < checked_lengths(lengths, x)[:, None]
+
+
+def check_word_dropout(name: str, p: float) -> None:
+    """Refuse what is no probability of leaving a word out."""
+    if not 0 <= p < 1:
+        raise ValueError(f"{name}: word_dropout is a probability, 0 <= p < 1, got {p}")
+
+
+def drop_words(name: str, ids: Any, weight: ts.Tensor, p: float, unknown: int) -> Any:
+    """Ids (B, T), each read as `unknown` with probability p; beside a table of embeddings."""
+    ids = beside(weight, integers(name, ids))
+    be = backend_of(ids)
+    return be.xp.where(be.keep_mask(next_key(), ids.shape, p), ids, unknown)

@@ -5,13 +5,11 @@ from operator import attrgetter
 from typing import Any
 
 import tinygrad_seq as ts
-from tinygrad_seq.backend import backend_of
-from tinygrad_seq.core.random import next_key
 from tinygrad_seq.data import Words
 from tinygrad_seq.nn import evaluating
 from tinygrad_seq.ops.index import beside, integers
 
-from .recurrent import recurrent, within
+from .recurrent import check_word_dropout, drop_words, recurrent, within
 
 NO_TAG = -1  # beyond the end of a sequence
 
@@ -90,8 +88,7 @@ class Tagger(ts.nn.Module):
     """
 
     def __init__(self, config: TaggerConfig) -> None:
-        if not 0 <= config.word_dropout < 1:
-            raise ValueError(f"Tagger: word_dropout is a probability, 0 <= p < 1, got {config.word_dropout}")
+        check_word_dropout("Tagger", config.word_dropout)
         self.config = config
         self.embedding = ts.nn.Embedding(config.vocab_size, config.embedding_size)
         ts.nn.init.normal(self.embedding.weight, config.embedding_std)
@@ -121,11 +118,8 @@ class Tagger(ts.nn.Module):
                 f"{'data.Words' if self.spelling is not None else 'ids'}, got {type(tokens).__name__}"
             )
         ids = tokens.ids if self.spelling is not None else tokens
-        p = self.config.word_dropout
-        if self.training and p:
-            ids = beside(self.E, integers("Tagger", ids))
-            be = backend_of(ids)
-            ids = be.xp.where(be.keep_mask(next_key(), ids.shape, p), ids, self.config.unknown)
+        if self.training and self.config.word_dropout:
+            ids = drop_words("Tagger", ids, self.E, self.config.word_dropout, self.config.unknown)
         e = self.embedding(ids)
         if self.spelling is None:
             return e

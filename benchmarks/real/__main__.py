@@ -24,12 +24,14 @@ def main(arguments: list[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     wrong = []
     for name in options.names:
+        start = time.perf_counter()
         try:
             found = climb(options) if name == LADDER else measure(name, options)
         except Failed as error:
             print(f"{name} failed: {error}", flush=True)
             wrong.append(name)
             continue
+        print(f"{name}: {(time.perf_counter() - start) / 60:.1f} min in all", flush=True)
         write(folder / f"{name}.json", found)
         for claim in [] if name == LADDER else claims(REAL[name], found):
             print(f"  {claim}", flush=True)
@@ -66,14 +68,17 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Both sides of a task, seed by seed, and its baselines."""
     real, m = REAL[name], REAL[name].measure
     runs, parameters = [], 0
-    for seed in options.seeds:
+    for seed in options.seeds[: real.seeds]:
         settings = Settings(options.data, seed, options.threads, options.steps)
         with tempfile.TemporaryDirectory() as folder:
+            if real.begins_with is not None:
+                settings = settings._replace(init_from=Path(folder) / real.begins_with)
+                ours(real.begins_with, settings._replace(init_from=None), Path(folder) / real.begins_with)
             mine = ours(name, settings, Path(folder) / name)
             if options.keep and real.picture is not None and seed == options.seeds[0]:
                 PICTURES.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(Path(folder) / name / real.picture, PICTURES / f"{name}.png")
-        theirs = by_torch(name, settings)
+            theirs = by_torch(name, settings)
         parameters = theirs.pop("parameters")
         runs.append({"seed": seed, "ours": mine, "torch": theirs})
         both = ", ".join(
@@ -81,7 +86,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
             for who, run in (("ours", mine), ("PyTorch", theirs))
         )
         print(f"{name}, seed {seed}: {both} ({m.unit})", flush=True)
-    prepared = prepare(name, settings)
+    prepared = prepare(name, settings._replace(init_from=None))
     baselines = real.baselines(prepared.training, prepared.judged)
     print("  to beat: " + ", ".join(f"{each} {m.text(value)}" for each, value in baselines.items()), flush=True)
     return {

@@ -87,7 +87,8 @@ def section(name: str) -> str:
         [claim.sentence, f"{claim.value:.3g}", f"{'≤' if claim.relation == '<=' else '≥'} {claim.threshold:.3g}"]
         for claim in claims(real, found)
     ]
-    commands = train_command(real, name, "data", f"runs/{name}"), eval_command(real, "data", f"runs/{name}")
+    first = None if real.begins_with is None else f"runs/{real.begins_with}"
+    commands = train_command(real, name, "data", f"runs/{name}", first), eval_command(real, "data", f"runs/{name}")
     machine = ", ".join(f"{key} {found['machine'][key]}" for key in MACHINE if key in found["machine"])
     picture = (PICTURES / f"{name}.png").relative_to(PAGE.parent).as_posix()
     parts = [

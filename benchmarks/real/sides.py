@@ -24,6 +24,7 @@ class Settings(NamedTuple):
     seed: int
     threads: int
     steps: int | None = None  # instead of the recipe's: for the tests
+    init_from: Path | None = None  # the run that this one begins with
 
 
 class Failed(Exception):
@@ -43,7 +44,8 @@ def ours(name: str, settings: Settings, out: Path) -> dict[str, Any]:
     start = time.perf_counter()
     options = ["--seed", str(settings.seed), "--threads", str(settings.threads), "--json"]
     options += [] if settings.steps is None else ["--steps", str(settings.steps)]
-    _run([*train_command(real, name, str(settings.data), str(out)), *options], settings)
+    first = None if settings.init_from is None else str(settings.init_from)
+    _run([*train_command(real, name, str(settings.data), str(out), first), *options], settings)
     wall = time.perf_counter() - start
     found = _run([*eval_command(real, str(settings.data), str(out)), "--json"], settings)
     return {
@@ -65,6 +67,7 @@ def ladder(settings: Settings, picture: Path) -> dict[str, Any]:
 def by_torch(name: str, settings: Settings) -> dict[str, Any]:
     """The same by PyTorch, and the number of parameters."""
     options = [] if settings.steps is None else ["--steps", str(settings.steps)]
+    options += [] if settings.init_from is None else ["--init-from", str(settings.init_from)]
     command = [sys.executable, "-m", "benchmarks.real.sides", name, "--data", str(settings.data)]
     return _run([*command, "--seed", str(settings.seed), "--threads", str(settings.threads), *options], settings)
 
@@ -96,6 +99,7 @@ class Prepared(NamedTuple):
 def prepare(name: str, settings: Settings) -> Prepared:
     """What `tinygrad-seq train` prepares for a recipe: the same model, batches, optimizer and schedule."""
     from tinygrad_seq.cli import run as runs
+    from tinygrad_seq.cli.beginning import beginning
     from tinygrad_seq.cli.config import build, read_toml
     from tinygrad_seq.cli.jobs import JOBS
 
@@ -104,12 +108,13 @@ def prepare(name: str, settings: Settings) -> Prepared:
     given: dict[str, Any] = {option: str(settings.data / path) for option, path in real.files.items()}
     given |= {"seed": settings.seed, "threads": settings.threads}
     given |= {} if settings.steps is None else {"steps": settings.steps}
+    given |= {} if settings.init_from is None else {"init_from": str(settings.init_from)}
     config = build(kind.Config, read_toml(RECIPES / f"{name}.toml", real.kind, kind.Config), given)
     runs.prepare(config)
     training, held_out = kind.read(config)
-    job = kind(config, kind.number(config, training, held_out))
+    job, model, _ = beginning(kind, config, training, held_out)
     judged = held_out if real.test is None else kind.examples(config, str(settings.data / real.test))
-    trainer = runs.trainer_of(job, job.task(job.model(), training, held_out), None)
+    trainer = runs.trainer_of(job, job.task(model, training, held_out), None)
     return Prepared(job, trainer, training, judged)
 
 
@@ -143,8 +148,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--steps", type=int)
-    options = parser.parse_args()
-    print(json.dumps(in_torch(options.name, Settings(options.data, options.seed, options.threads, options.steps))))
+    parser.add_argument("--init-from", type=Path)
+    o = parser.parse_args()
+    print(json.dumps(in_torch(o.name, Settings(o.data, o.seed, o.threads, o.steps, o.init_from))))
 
 
 if __name__ == "__main__":

@@ -61,6 +61,8 @@ class Real(NamedTuple):
     to_beat: str  # which of them
     margin: float  # by how much
     claims: Callable[[Kept], list[Claim]] = lambda kept: []  # what is claimed besides
+    seeds: int = 2  # how many of the seeds are run
+    begins_with: str | None = None  # the task whose run this one begins with, both in ours and in PyTorch
     own_start: bool = False  # whether PyTorch begins with weights and draws batches of its own
     picture: str | None = None  # of the run's folder, with a line below it
     shows: str = ""
@@ -71,10 +73,11 @@ class Real(NamedTuple):
         return "latest" if self.test is None else "best"
 
 
-def train_command(real: Real, name: str, data: str, out: str) -> list[str]:
+def train_command(real: Real, name: str, data: str, out: str, init_from: str | None = None) -> list[str]:
     """What a person types to train, the folder of data sets being `data`."""
+    first = [] if init_from is None else ["--init-from", init_from]
     files = [word for option, path in real.files.items() for word in (f"--{option}", f"{data}/{path}")]
-    return ["tinygrad-seq", "train", real.kind, "--config", f"recipes/{name}.toml", *files, "--out", out]
+    return ["tinygrad-seq", "train", real.kind, "--config", f"recipes/{name}.toml", *files, *first, "--out", out]
 
 
 def ladder_command(data: str) -> list[str]:
@@ -157,6 +160,7 @@ REAL = {
         "a bigram",
         0.4,
         like_nanogpt,
+        seeds=3,
         own_start=True,
     ),
     "shakespeare-lstm": Real(
@@ -193,7 +197,9 @@ REAL = {
         "Emerging names",
         "A BiLSTM over words and characters with a conditional random field on top finds names of six types in "
         "WNUT-17, decoded by Viterbi's algorithm. No name of the test set occurs in the training set, and there are no "
-        "pretrained vectors. F1 is of whole spans with their type.",
+        "pretrained vectors. Words, characters and the BiLSTM begin with what the tagger of parts of speech has "
+        "learned, which knows proper nouns, in PyTorch with the same weights; seconds are those after that. F1 is of "
+        "whole spans with their type.",
         "tagger",
         {"data": "wnut17/wnut17train.conll", "valid": "wnut17/emerging.dev.conll"},
         "wnut17/emerging.test.annotated",
@@ -206,6 +212,7 @@ REAL = {
         baselines.names,
         "who is written with a capital is a person",
         1.0,
+        begins_with="ewt-tagger",
     ),
     "sst-classifier": Real(
         "Sentiment",

@@ -63,6 +63,12 @@ def within(lengths: Any, T: int) -> Any:
     return torch.arange(T) < on_torch(lengths)[:, None]
 
 
+def without_words(ids: Any, model: Any) -> Any:
+    """In training some words are read as unknown."""
+    p = model.config.word_dropout if model.training else 0.0
+    return ids.masked_fill(torch.rand(ids.shape) < p, model.config.unknown) if p else ids
+
+
 class LanguageModel(nn.Module):
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -184,7 +190,8 @@ class Classifier(nn.Module):
 
     def loss(self, batch: Any, _: Any) -> Any:
         tokens, classes, lengths = batch
-        h, state = over_lengths(self.encoder, self.dropout(self.embedding(on_torch(tokens))), lengths)
+        ids = without_words(on_torch(tokens), self)
+        h, state = over_lengths(self.encoder, self.dropout(self.embedding(ids)), lengths)
         return mean_loss(self.output(self.dropout(self.pool(h, state, lengths))), classes)
 
     def pool(self, h: Any, state: Any, lengths: Any) -> Any:
@@ -256,9 +263,7 @@ class Tagger(nn.Module):
         self.crf = CRF(config.num_tags) if config.crf else None
 
     def embed(self, tokens: Any) -> Any:
-        ids = on_torch(tokens if self.spelling is None else tokens.ids)
-        if self.training and self.config.word_dropout:
-            ids = ids.masked_fill(torch.rand(ids.shape) < self.config.word_dropout, self.config.unknown)
+        ids = without_words(on_torch(tokens if self.spelling is None else tokens.ids), self)
         e = self.embedding(ids)
         if self.spelling is None:
             return e

@@ -72,6 +72,9 @@ def test_both_sides_in_small(name: str, small: Path, tmp_path: Path) -> None:
     if not all((small / path).exists() for path in real.files.values()):
         pytest.skip(f"the real data of {name} is not there")
     settings = sides.Settings(small, seed=0, threads=1, steps=2)
+    if real.begins_with is not None:
+        sides.ours(real.begins_with, settings, tmp_path / "first")
+        settings = settings._replace(init_from=tmp_path / "first")
     mine = sides.ours(name, settings, tmp_path / "run")
     assert mine["step"] == 2 and mine["seconds"] > 0 and math.isfinite(mine["value"])
     assert (tmp_path / "run" / "index.html").exists()

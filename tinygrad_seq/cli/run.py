@@ -59,7 +59,8 @@ def kind_of(file: Path) -> str:
 def save_config(folder: Path, job: Job) -> None:
     """Write config.toml: all or nothing; files that it names are named from the root, so that any folder finds them."""
     config = job.config
-    paths = {name: os.path.abspath(path) for name in ("data", "valid") if (path := getattr(config, name)) is not None}
+    files = ("data", "valid", "init_from")
+    paths = {name: os.path.abspath(path) for name in files if (path := getattr(config, name)) is not None}
     writing = folder / f"{CONFIG}.tmp"
     writing.write_text(to_toml(job.name, dataclasses.replace(config, **paths)), encoding="utf-8")
     os.replace(writing, folder / CONFIG)

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from ..train import Interrupted, begin, best_checkpoint, latest_checkpoint, load_checkpoint, read_log
+from .beginning import beginning
 from .config import build, differing, flag, read_toml
 from .jobs import Job
 from .progress import progress
@@ -33,13 +34,14 @@ def train(kind: type[Job], given: dict[str, Any], *, out: Path, file: Path | Non
     config = _config(kind, given, out, file, resume)
     prepare(config)
     training, held_out = kind.read(config)
-    job = kind(config, kind.number(config, training, held_out))
-    model = job.model()
+    job, model, taken = beginning(kind, config, training, held_out)
     model.to(config.device)
     trainer = trainer_of(job, job.task(model, training, held_out), out)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         lines = [begin(trainer, resume=resume)]
+    if taken and trainer.step == 0:
+        lines.append(taken)
     _make(out)
     for line in lines + [f"warning: {each.message}" for each in caught]:
         console.print(line, soft_wrap=True, markup=False)

@@ -39,6 +39,7 @@ class ClassifierJobConfig(job.Config):
     embedding_std: float = option(0.1, "How large words' vectors begin: small, for most are rare.", least=0.0)
     hidden: int = option(64, "H, the width of one direction.", least=1)
     layers: int = option(1, "Recurrent layers, one above the other.", least=1)
+    word_dropout: float = option(0.0, "The probability of reading a word as <unk>, in training.", least=0.0, most=0.99)
     dropout: float = option(0.3, "The probability of a zero, in training.", least=0.0, most=0.99)
     steps: int = option(600, "Training steps in all.", panel=TRAINING, least=1, free=True)
     lr: float = option(3e-3, "The largest learning rate.", panel=TRAINING, least=0.0)
@@ -58,6 +59,7 @@ class ClassifierJob(job.Job):
     built_in = "made-up sentences up to their verb: is the subject one or several?"
     Config = ClassifierJobConfig
     unit = "text"
+    per_label = ("output.",)
 
     @classmethod
     def examples(cls, config: ClassifierJobConfig, path: str | None) -> list[Labelled]:
@@ -97,6 +99,8 @@ class ClassifierJob(job.Job):
                 pooling=c.pooling,
                 cell=c.cell,
                 dropout=c.dropout,
+                word_dropout=c.word_dropout,
+                unknown=Vocabulary.unk,
             )
         )
 

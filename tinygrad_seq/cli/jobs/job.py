@@ -47,6 +47,9 @@ class Config:
         0, "Stop after so many evaluations without a better one; 0 for never.", panel=TRAINING, least=0, free=True
     )
 
+    init_from: str | None = option(
+        None, "A run of the same kind, whose best weights this one begins with where they fit.", panel=RUN, free=True
+    )
     checkpoint_every: int = option(200, "Steps between checkpoints.", panel=RUN, least=1, free=True)
     seed: int = option(0, "The seed of weights, batches and dropout.", panel=RUN, least=0)
     device: str = option("cpu", "Where to compute: cpu or cuda.", panel=RUN, free=True)
@@ -72,6 +75,7 @@ class Job:
     built_in: ClassVar[str]  # what it learns from without a file
     Config: ClassVar[type[Config]] = Config
     unit: ClassVar[str] = "symbol"  # what one prediction of the loss is of
+    per_label: ClassVar[tuple[str, ...]] = ()  # how the parameters begin that have a row for each label
     writes: ClassVar[bool] = False  # whether it goes on from a prompt; else it says something of each line
 
     def __init__(self, config: Any, vocabularies: dict[str, AnyVocabulary]) -> None:

@@ -61,6 +61,7 @@ class TaggerJob(job.Job):
     built_in = "made-up sentences whose subject and verb are marked"
     Config = TaggerJobConfig
     unit = "tag"
+    per_label = ("output.", "crf.")
 
     @classmethod
     def examples(cls, config: TaggerJobConfig, path: str | None) -> list[Sentence]:
