@@ -66,20 +66,22 @@ def _take(job: Job, model: Module, run: Run) -> str:
     before = run.job.vocabularies
     grown = {(len(before[name]), len(each)) for name, each in job.vocabularies.items() if name in before}
     other_labels = any(isinstance(each, Labels) and each != before.get(n) for n, each in job.vocabularies.items())
-    weights, taken, left = dict(model.state_dict()), 0, []
+    weights, taken, left = model.state_dict(), [], []
     theirs: Mapping[str, np.ndarray] = run.checkpoint.model
     for name, at_random in weights.items():
         value = theirs.get(name)
         if value is None or (other_labels and name.startswith(job.per_label)):
             left.append(name)
         elif value.shape == at_random.shape:
-            weights[name], taken = value, taken + 1
+            weights[name] = value
+            taken.append(name)
         elif value.shape[1:] == at_random.shape[1:] and (len(value), len(at_random)) in grown:
-            weights[name], taken = np.concatenate([value, at_random[len(value) :]]), taken + 1
+            weights[name] = np.concatenate([value, at_random[len(value) :]])
+            taken.append(name)
         else:
             left.append(name)
-    if not taken:
+    if not any(weights[name].ndim > 1 for name in taken):  # a bias of the output alone is nothing
         raise ValueError(f"--init-from {run.folder}: none of its weights fits: give the sizes in its config.toml")
     model.load_state_dict(weights)
     rest = f"; at random: {', '.join(left)}" if left else ""
-    return f"beginning with {taken} of {len(weights)} parameters from {run.checkpoint.path}{rest}"
+    return f"beginning with {len(taken)} of {len(weights)} parameters from {run.checkpoint.path}{rest}"
