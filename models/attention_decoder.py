@@ -24,6 +24,7 @@ class AttentionDecoderConfig:
         score: how well an encoder state fits the decoder's: "dot", "scaled_dot", "bilinear" or "mlp".
         order: "bahdanau": attention first, scored by s_{i-1}; "luong": the cell first, attention scored by the new s_i.
         cell: "rnn", "gru" or "lstm".
+        embedding_std: the deviation of the embeddings at first; smaller where words are many and most of them rare.
         pad, bos, eos: symbols of the target: beyond its end, before its first symbol, after its last one.
     """
 
@@ -37,6 +38,7 @@ class AttentionDecoderConfig:
     pad: int = 0
     bos: int = 1
     eos: int = 2
+    embedding_std: float = 1.0
 
 
 class Memory(NamedTuple):
@@ -123,6 +125,8 @@ class AttentionDecoder(SequenceToSequence):
         self.encoder = recurrent(config.cell, D, H // 2, 1, bidirectional=True)
         self.bridge = ts.nn.Linear(H, H)
         self.target_embedding = ts.nn.Embedding(config.target_vocab_size, D)
+        for embedding in (self.source_embedding, self.target_embedding):
+            embedding.weight.data *= config.embedding_std  # drawn with deviation 1
         self.attention = ts.nn.Attention(new_score(config.score, H))
         if config.order == "bahdanau":
             self.cell = new_cell(config.cell, D + H, H)

@@ -22,6 +22,7 @@ class EncoderDecoderConfig:
         hidden_size: H, the size of the vector between the two.
         num_layers: of the encoder and of the decoder; there is one vector for each.
         cell: "rnn", "gru" or "lstm", whose vector is the pair h, c.
+        embedding_std: the deviation of the embeddings at first; smaller where words are many and most of them rare.
         pad, bos, eos: symbols of the target: beyond its end, before its first symbol, after its last one.
     """
 
@@ -34,6 +35,7 @@ class EncoderDecoderConfig:
     pad: int = 0
     bos: int = 1
     eos: int = 2
+    embedding_std: float = 1.0
 
 
 class EncoderDecoder(SequenceToSequence):
@@ -65,6 +67,8 @@ class EncoderDecoder(SequenceToSequence):
         self.source_embedding = ts.nn.Embedding(config.source_vocab_size, config.embedding_size)
         self.encoder = recurrent(config.cell, *sizes)
         self.target_embedding = ts.nn.Embedding(config.target_vocab_size, config.embedding_size)
+        for embedding in (self.source_embedding, self.target_embedding):
+            embedding.weight.data *= config.embedding_std  # drawn with deviation 1
         self.decoder = recurrent(config.cell, *sizes)
         self.output = ts.nn.Linear(config.hidden_size, config.target_vocab_size)
 

@@ -197,3 +197,13 @@ def test_g2p_by_beam_search_is_never_less_likely() -> None:
         for options in ({"temperature": 0}, {"beams": 4})
     )
     assert (beam >= greedy - 1e-4).all() and (beam > greedy + 1e-2).any()
+
+
+def test_how_large_the_embeddings_begin() -> None:
+    drawn = []
+    for std in (1.0, 0.25):
+        ts.seed(0)
+        model = EncoderDecoder(EncoderDecoderConfig(9, 8, embedding_size=4, hidden_size=6, embedding_std=std))
+        drawn.append({name: p.numpy() for name, p in model.named_parameters()})
+    for name, array in drawn[0].items():
+        np.testing.assert_array_equal(drawn[1][name], array * (0.25 if "embedding" in name else 1))

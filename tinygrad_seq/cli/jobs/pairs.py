@@ -196,6 +196,7 @@ class Seq2SeqConfig(PairsConfig):
     order: str = option("bahdanau", "Who asks: the state before, or the new one.", choices=("bahdanau", "luong"))
     cell: str = option("gru", "The recurrent layers.", choices=CELLS)
     embedding: int = option(64, "D, the width of a symbol's vector.", least=1)
+    embedding_std: float = option(1.0, "How large symbols' vectors begin.", least=0.0)
     hidden: int = option(128, "H, the width of the states.", least=2)
     lr: float = option(3e-3, "The largest learning rate.", panel=TRAINING, least=0.0)
 
@@ -215,6 +216,7 @@ class Seq2Seq(PairsJob):
     def model(self) -> Module:
         c = self.config
         sizes = {"embedding_size": c.embedding, "hidden_size": c.hidden, "cell": c.cell}
+        sizes |= {"embedding_std": c.embedding_std}
         if c.attention == NO_ATTENTION:
             return EncoderDecoder(EncoderDecoderConfig(*self.sizes, **sizes))
         return AttentionDecoder(AttentionDecoderConfig(*self.sizes, **sizes, score=c.attention, order=c.order))
