@@ -32,8 +32,9 @@ what needs no training and has to be beaten, and the same model in PyTorch: of o
 weights, on the same batches, with the same optimizer, schedule and number of steps, judged by the same code. Only
 dropout draws other zeros.
 
-Results are means over the seeds, ± the standard deviation between them. Seconds are those of training, without
-evaluations; the two sides took turns, seed by seed, on the same machine and with as many threads.
+Results are means over the seeds, three for the GPT and two for the others, ± the standard deviation between them.
+Seconds are those of training, without evaluations; the two sides took turns, seed by seed, on the same machine and with
+as many threads.
 `python -m benchmarks.real --keep` measures it all, `python -m benchmarks.real.page` writes this page anew.
 """
 MACHINE = ("processor", "cores", "numpy", "numba", "torch")

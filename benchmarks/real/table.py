@@ -173,8 +173,8 @@ REAL = {
         SHAKESPEARE,
         NATS,
         baselines.count_tables,
-        "a bigram",
-        0.4,
+        "a 7-gram",
+        0.03,
     ),
     "ewt-tagger": Real(
         "Parts of speech",
