@@ -115,3 +115,17 @@ def test_other_names_are_refused():
         small("sum")
     with pytest.raises(ValueError, match="one of rnn, gru, lstm, got 'cnn'"):
         small("last", cell="cnn")
+
+
+def test_word_dropout_makes_words_unknown_in_training_alone():
+    """A thousand sentences of one word: each has the logits of the word or those of <unk>."""
+    ts.seed(0)
+    model = Classifier(ClassifierConfig(9, 2, embedding_size=4, hidden_size=3, word_dropout=0.5, unknown=7))
+    plain, unknown = (model.eval()(np.array([[k]])).numpy()[0] for k in (2, 7))
+    tokens = np.full((1000, 1), 2)
+    np.testing.assert_allclose(model(tokens).numpy(), np.tile(plain, (1000, 1)), rtol=1e-5)
+    out = model.train()(tokens).numpy()
+    dropped = np.isclose(out, unknown, rtol=1e-5).all(1)
+    assert (np.isclose(out, plain, rtol=1e-5).all(1) ^ dropped).all() and 400 < dropped.sum() < 600
+    with pytest.raises(ValueError, match="Classifier: word_dropout is a probability"):
+        Classifier(ClassifierConfig(9, 2, word_dropout=1.0))
