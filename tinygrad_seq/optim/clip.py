@@ -30,6 +30,8 @@ def clip_grad_norm(params: Tensor | Iterable[Tensor], max_norm: float) -> Tensor
     having = _with_grad("clip_grad_norm", params)
     xp, norm = backend_of(having[0].data).xp, _norm(having)
     scale = xp.minimum(max_norm / (norm + 1e-6), 1)
+    if isinstance(scale, np.generic) and scale == 1:  # on a GPU the host would have to wait for it
+        return Tensor(norm)
     for p in having:
         g = p.grad.data  # type: ignore[union-attr]
         p.grad = Tensor(g * scale.astype(g.dtype, copy=False))
