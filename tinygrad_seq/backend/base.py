@@ -20,7 +20,8 @@ class Kernel(NamedTuple):
 
     `g` is the output's gradient; for several outputs a list, None where an output was not used.
     `needs` says for each input whether its gradient is wanted.
-    A kernel may write over its tape, never over its inputs or `g`: others hold them.
+    A kernel may write over its tape, never over its inputs or `g`: others hold them. The gradients that it gives are
+    new arrays, of which no two share an element: sums are made in them.
     """
 
     forward: Callable[..., tuple[Any, Any]]

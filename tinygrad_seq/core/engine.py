@@ -119,6 +119,7 @@ def walk(
     Numbers are given in the order in which ops are made, so the newest op that waits has all its gradients.
     """
     arriving: dict[Any, Any] = {}  # place -> gradient; an op with several outputs -> those that have one
+    ours: set[Any] = set()  # places whose gradient was added up here: nobody else holds the array
     waiting: list[tuple[int, Op]] = []
     found: dict[Any, Any] = {}
     wanted = set(targets or ())
@@ -126,9 +127,18 @@ def walk(
     # Nothing older than the oldest target depends on one. A leaf (number: inf) is never visited.
     oldest = min(max((place.number for place in wanted), default=sys.maxsize), sys.maxsize)
 
-    def arrive(place: Any, g: Any) -> None:
+    def arrive(place: Any, g: Any, is_new: bool = False) -> None:
         if place in arriving:
-            arriving[place] = arriving[place] + g  # never in place: g may be somebody else's
+            before = arriving[place]
+            if in_place and place in ours and before.dtype == g.dtype:
+                before += g
+                arriving[place] = before  # what has no axes is a number, and another one now
+            elif in_place and is_new and before.dtype == g.dtype:
+                g += before
+                arriving[place] = g
+            else:
+                arriving[place] = before + g
+            ours.add(place)
             return
         arriving[place] = g
         if place.number > oldest:  # a leaf, or made before every target
@@ -141,6 +151,7 @@ def walk(
             arriving[place.op] = [place]
             heappush(waiting, (place.number, place.op))
 
+    in_place = not create_graph and state.tracer is None  # who listens may keep what it is shown
     for out, g in zip(outputs, grads, strict=True):
         if out.place is not None:
             arrive(out.place, as_tensor(g) if create_graph else value(g))
@@ -180,7 +191,7 @@ def walk(
                 if source is not None and g_k is not None:
                     if g_k.shape != source.shape:
                         g_k = _fit(g_k, source.shape, op)
-                    arrive(source, g_k)
+                    arrive(source, g_k, op.makes_new)
             if not retain:
                 op.kept = None  # structure, shapes and names stay, for pictures
         for place, g in arriving.items():

@@ -19,6 +19,7 @@ class FusedOp(Op):
     keywords. Randomness is an input or a keyword too, never drawn inside: a definition computes the same each time.
     """
 
+    makes_new = True
     kernel: ClassVar[str]
     definition: ClassVar[Callable[..., Any]]
 

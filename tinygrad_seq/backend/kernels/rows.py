@@ -38,6 +38,9 @@ class RowsGradient(np.lib.mixins.NDArrayOperatorsMixin):
             return RowsGradient(self.shape, self.dtype, self.index, a.of_table + b.of_table, lambda: a.array + b.array)
         return getattr(ufunc, method)(*map(written_out, inputs), **options)
 
+    def __iadd__(self, other: Any) -> Any:
+        return self + other
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
