@@ -103,7 +103,7 @@ def _replacing(plain: Kernel, name: str) -> Kernel:
             tape = plain.forward(be, *inputs, **static)[1]
         return plain.backward(be, tape, inputs, g, needs, **static)
 
-    return Kernel(forward, backward)
+    return Kernel(forward, backward, plain.alone)
 
 
 KERNELS = {name: _replacing(plain, name) for name, plain in PLAIN.items() if name in FILES}
