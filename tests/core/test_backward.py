@@ -7,6 +7,7 @@ import pytest
 
 import tinygrad_seq as ts
 from tinygrad_seq.core import FusedOp, Op, value
+from tinygrad_seq.core.engine import LARGE
 
 OPS = 200_000  # far beyond Python's recursion limit, and beyond what the C stack would bear
 
@@ -55,13 +56,13 @@ def test_a_weight_used_twice_gets_both_gradients() -> None:
 @pytest.mark.parametrize("listens", [False, True])
 def test_sums_of_gradients_write_into_nothing_that_others_hold(listens: bool) -> None:
     """A hook, `grad` and `.grad` keep what they were given, though the engine adds up in arrays of its own."""
-    x = ts.tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    x = ts.tensor(np.random.default_rng(0).standard_normal((2, LARGE)), requires_grad=True)
     held: list[tuple[np.ndarray, np.ndarray]] = []
 
     def hold(g: ts.Tensor) -> None:
         held.append((g.data, g.data.copy()))
 
-    seed, with_listener = ts.tensor(np.ones((2, 3))), ts.profile() if listens else nullcontext()
+    seed, with_listener = ts.tensor(np.ones((2, LARGE))), ts.profile() if listens else nullcontext()
     with with_listener:
         for _ in range(2):
             h = x * 2

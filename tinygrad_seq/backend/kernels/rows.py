@@ -3,6 +3,7 @@
 It runs as the recurrence over one-hot vectors, with W' = W Eᵀ in place of W.
 """
 
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -24,6 +25,7 @@ class RowsGradient(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __init__(self, shape: Any, dtype: Any, index: Any, of_table: Any, compute: Callable[[], Any]) -> None:
         self.shape, self.dtype, self.index, self.of_table, self.compute = shape, dtype, index, of_table, compute
+        self.size = math.prod(shape)
 
     @cached_property
     def array(self) -> Any:
