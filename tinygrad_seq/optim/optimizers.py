@@ -136,8 +136,8 @@ class _Flat:
 
     def allocate(self) -> None:
         """Make the arrays, or move them to where the parameters went."""
-        kinds = {(p.device, p.dtype) for p in self.params}
-        if len(kinds) > 1:
+        if len({(type(p.data), p.data.dtype) for p in self.params}) > 1:
+            kinds = {(p.device, p.dtype) for p in self.params}
             raise ValueError(f"the parameters of one group have one device and dtype, got {sorted(map(str, kinds))}")
         first = self.params[0].data
         self.backend, size = backend_of(first), sum(p.size for p in self.params)
