@@ -239,7 +239,7 @@ class Adam(Optimizer):
     >>> opt = ts.optim.Adam([w], lr=0.5)
     >>> (w * w).sum().backward()
     >>> opt.step()
-    >>> w.tolist()
+    >>> w.numpy().round(3).tolist()
     [0.5, -1.5]
     """
 
