@@ -1,6 +1,7 @@
 """Every row of the table of operations, through every check."""
 
 import contextlib
+import itertools
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from cases import Row, rows
 from conftest import Place
 from tinygrad_seq.core import FusedOp, Op
 from tinygrad_seq.core.op import Slot
+from tinygrad_seq.core.tracing import Tracer, traced_by
 from tinygrad_seq.testing import check_fused, check_grads
 
 HOME = Place("numpy", "cpu")
@@ -193,6 +195,34 @@ def test_layouts(row: Row) -> None:
         for create_graph in (False, True):
             for g, e in zip(gradients(row, HOME, laid, create_graph), expected, strict=True):
                 np.testing.assert_allclose(g.numpy(), e, rtol=1e-12, atol=1e-12)
+
+
+class Aliases(Tracer):
+    """The operations that say `makes_new` and give a gradient that is, or shares an element with, something else."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def before_backward(self, op: Any, g: Any) -> None:
+        self.inputs = list(op.kept[0]) if op.makes_new else []
+
+    def after_backward(self, op: Any, g: Any, gs: tuple[Any, ...]) -> None:
+        if op.makes_new:
+            new = [g_k for g_k in gs if isinstance(g_k, np.ndarray)]
+            others = [a for a in (*self.inputs, *(g if isinstance(g, list) else [g])) if isinstance(a, np.ndarray)]
+            pairs = itertools.chain(itertools.product(new, others), itertools.combinations(new, 2))
+            if any(np.shares_memory(a, b) for a, b in pairs):
+                self.found.append(type(op).__name__)
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.fused], ids=lambda row: row.id)
+def test_the_gradients_of_a_kernel_are_new(row: Row) -> None:
+    """The engine adds up in them."""
+    for dtype in (np.float64, np.float32):
+        tracer = Aliases()
+        with traced_by(tracer):
+            gradients(row, HOME, tensors(row, HOME, dtype))
+        assert tracer.found == []
 
 
 # -- nothing is left out

@@ -1,10 +1,13 @@
 """The walk back: what arrives where, how often, and what is left of the graph afterwards."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
 import tinygrad_seq as ts
 from tinygrad_seq.core import FusedOp, Op, value
+from tinygrad_seq.core.engine import LARGE
 
 OPS = 200_000  # far beyond Python's recursion limit, and beyond what the C stack would bear
 
@@ -48,6 +51,35 @@ def test_a_weight_used_twice_gets_both_gradients() -> None:
     y = w * x + w * w  # dy/dw = x + 2w
     y.sum().backward()
     np.testing.assert_array_equal(w.grad.data, x + 2 * w.data)
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_sums_of_gradients_write_into_nothing_that_others_hold(listens: bool) -> None:
+    """A hook, `grad` and `.grad` keep what they were given, though the engine adds up in arrays of its own."""
+    x = ts.tensor(np.random.default_rng(0).standard_normal((2, LARGE)), requires_grad=True)
+    held: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def hold(g: ts.Tensor) -> None:
+        held.append((g.data, g.data.copy()))
+
+    seed, with_listener = ts.tensor(np.ones((2, LARGE))), ts.profile() if listens else nullcontext()
+    with with_listener:
+        for _ in range(2):
+            h = x * 2
+            y = h + ts.ops.softmax(h) + ts.ops.softmax(h + h) + ts.ops.gelu(h, "tanh")
+            for t in (h, y):
+                t.register_hook(hold)
+            g_h, g_x = ts.grad(y, [h, x], seed, retain_graph=True)
+            for g in (g_h, g_x):
+                hold(g)
+            y.backward(seed)
+            hold(x.grad)
+    expected = ts.grad(ts.ops.softmax(h) + ts.ops.softmax(h + h) + ts.ops.gelu(h, "tanh"), h, seed, create_graph=True)
+    np.testing.assert_allclose(g_h.data, 1 + expected.data, rtol=1e-12)
+    np.testing.assert_array_equal(x.grad.data, 4 * g_h.data)
+    np.testing.assert_array_equal(seed.data, 1)
+    for array, copy in held:
+        np.testing.assert_array_equal(array, copy)
 
 
 def test_one_tensor_as_both_inputs() -> None:

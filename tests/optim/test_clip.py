@@ -27,8 +27,10 @@ def test_a_large_norm_is_scaled_down_over_all_parameters_together() -> None:
 
 def test_a_small_norm_stays_as_it_is() -> None:
     ps = params([3.0], [4.0])
+    before = [p.grad for p in ps]
     assert clip_grad_norm(ps, 10.0).item() == 5
     assert ps[0].grad.item() == 3 and ps[1].grad.item() == 4
+    assert all(p.grad is g for p, g in zip(ps, before, strict=True)), "nothing is copied"
 
 
 def test_a_generator_of_parameters() -> None:

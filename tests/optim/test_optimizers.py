@@ -8,6 +8,7 @@ import pytest
 
 import tinygrad_seq as ts
 from tinygrad_seq import optim
+from tinygrad_seq.backend.threads import get_state, set_state, take_over
 
 SHAPES = [(3, 2), (4,), (), (2, 1, 3)]
 STEPS = 20
@@ -153,6 +154,44 @@ def test_gradients_of_any_layout_and_dtype() -> None:
     w.grad = ts.Tensor(np.broadcast_to(np.float64(1), (2, 3)))
     optim.Adam([w], lr=1.0).step()
     assert w.dtype == np.float32
+
+
+def test_parameters_of_any_layout_stay_where_they_are() -> None:
+    """A transpose lies in memory column by column: what is flat of it is a copy."""
+    w = ts.tensor(np.zeros((2, 3)), requires_grad=True)
+    w.data = array = np.zeros((3, 2)).T
+    w.grad = ts.tensor(np.arange(6.0).reshape(2, 3))
+    optim.SGD([w], lr=1.0).step()
+    assert w.data is array
+    np.testing.assert_array_equal(array, -np.arange(6.0).reshape(2, 3))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", [optim.Adam, optim.AdamW])
+def test_threads_and_pieces_change_no_bit(kind: Any, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut among threads, in the middle of parameters, or not; clipped before."""
+    monkeypatch.setattr("tinygrad_seq.backend.numpy_backend.SHARED", 1)
+
+    def trained(threads: int) -> list[np.ndarray]:
+        ts.set_num_threads(threads)
+        rng = np.random.default_rng(0)
+        params = [ts.tensor(rng.standard_normal(n).astype(dtype), requires_grad=True) for n in (50_000, 3, 40_001)]
+        opt = kind(params, lr=0.1, weight_decay=0.1)
+        if threads > 1:
+            take_over()
+        for _ in range(2):
+            for p in params:
+                p.grad = ts.tensor(rng.standard_normal(p.shape).astype(dtype))
+            optim.clip_grad_norm(params, 1.0)
+            opt.step()
+        return [p.data for p in params]
+
+    before = get_state()
+    try:
+        for one, three in zip(trained(1), trained(3), strict=True):
+            np.testing.assert_array_equal(one, three)
+    finally:
+        set_state(before)
 
 
 # -- groups

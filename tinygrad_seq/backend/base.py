@@ -17,14 +17,18 @@ class Kernel(NamedTuple):
 
     forward(backend, *inputs, **static)                  -> output (or a tuple of outputs), tape
     backward(backend, tape, inputs, g, needs, **static)  -> one gradient (or None) for each input
+    alone(backend, *inputs, **static)                    -> the output where no gradient is wanted; None for what it
+                                                            leaves to `forward`
 
     `g` is the output's gradient; for several outputs a list, None where an output was not used.
     `needs` says for each input whether its gradient is wanted.
-    A kernel may write over its tape, never over its inputs or `g`: others hold them.
+    A kernel may write over its tape, never over its inputs or `g`: others hold them. The gradients that it gives are
+    new arrays, of which no two share an element: sums are made in them.
     """
 
     forward: Callable[..., tuple[Any, Any]]
     backward: Callable[..., Any]
+    alone: Callable[..., Any] | None = None
 
 
 class Backend:
@@ -32,6 +36,7 @@ class Backend:
 
     xp: Any = None
     kernels: dict[str, Kernel] = {}
+    joins = True  # whether one operation on joined arrays is faster than one on each of them
     over_rows = False  # whether a recurrence over rows of a table runs as `kernels.rows` says
 
     def device_of(self, array: Array) -> str:
@@ -88,11 +93,11 @@ class Backend:
         """What work gives for each of the pieces, which threads do at the same time."""
         return [work(piece) for piece in pieces]
 
-    def adam(self, g: Array, *arguments: Any) -> Array:
-        """One Adam step on flat arrays: see `kernels.adam`."""
+    def adam(self, parts: list[Any], *options: float) -> None:
+        """One Adam step on flat arrays, in place: see `kernels.adam`."""
         from .kernels.adam import adam
 
-        return adam(self, g, *arguments)
+        adam(self, parts, *options)
 
     def keep_mask(self, key: int, shape: tuple[int, ...], p: float) -> Array:
         """True with probability 1 - p at each place: a function of the key and the place, the same on every backend.

@@ -24,6 +24,7 @@ AVX512 = ("SkylakeX", "Cooperlake", "SapphireRapids")  # whose OpenBLAS can
 class NumpyBackend(Backend):
     xp = np
     kernels = KERNELS | fast.KERNELS
+    joins = False
     over_rows = True
 
     def device_of(self, array: Array) -> str:
@@ -73,8 +74,8 @@ class NumpyBackend(Backend):
         threads.split(some, len(pieces))
         return found
 
-    def adam(self, g: Array, *arguments: Any) -> Array:
-        return fast.adam_step(self, g, *arguments)
+    def adam(self, parts: list[Any], *options: float) -> None:
+        fast.adam_step(self, parts, *options)
 
     def scatter_add(self, shape: tuple[int, ...], index: Any, values: Array) -> Array:
         if isinstance(index, np.ndarray) and index.dtype.kind in "iu" and values.dtype.kind == "f" and values.size:

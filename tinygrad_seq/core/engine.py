@@ -13,6 +13,8 @@ from .state import Derivative, Scope, setting, state
 from .tensor import ConstantGradient, Leaf, Tensor, _Writes, next_number, value
 from .tracing import phase
 
+LARGE = 1 << 10  # numbers of a gradient from which sums are made in place: below, to ask whose it is takes longer
+
 
 def grad(
     outputs: Tensor | Sequence[Tensor],
@@ -119,6 +121,7 @@ def walk(
     Numbers are given in the order in which ops are made, so the newest op that waits has all its gradients.
     """
     arriving: dict[Any, Any] = {}  # place -> gradient; an op with several outputs -> those that have one
+    ours: set[Any] = set()  # places whose gradient was added up here: nobody else holds the array
     waiting: list[tuple[int, Op]] = []
     found: dict[Any, Any] = {}
     wanted = set(targets or ())
@@ -126,10 +129,21 @@ def walk(
     # Nothing older than the oldest target depends on one. A leaf (number: inf) is never visited.
     oldest = min(max((place.number for place in wanted), default=sys.maxsize), sys.maxsize)
 
-    def arrive(place: Any, g: Any) -> None:
-        if place in arriving:
-            arriving[place] = arriving[place] + g  # never in place: g may be somebody else's
+    def add(place: Any, g: Any, is_new: bool) -> None:
+        before = arriving[place]
+        if g.size < LARGE or not in_place or before.dtype != g.dtype:
+            arriving[place] = before + g  # not in place: either may be somebody else's
             return
+        if place in ours:
+            before += g
+        elif is_new:
+            g += before
+            arriving[place] = g
+        else:
+            arriving[place] = before + g
+        ours.add(place)
+
+    def arrive(place: Any, g: Any) -> None:
         arriving[place] = g
         if place.number > oldest:  # a leaf, or made before every target
             return
@@ -141,9 +155,14 @@ def walk(
             arriving[place.op] = [place]
             heappush(waiting, (place.number, place.op))
 
+    in_place = not create_graph and state.tracer is None  # who listens may keep what it is shown
     for out, g in zip(outputs, grads, strict=True):
         if out.place is not None:
-            arrive(out.place, as_tensor(g) if create_graph else value(g))
+            g = as_tensor(g) if create_graph else value(g)
+            if out.place in arriving:
+                add(out.place, g, False)
+            else:
+                arrive(out.place, g)
     notes = _Notes(outputs, wanted) if create_graph else None
     pull_back: Callable[[Op, Any], tuple[Any, ...]] | None = None if notes is None else notes.pull_back
     if state.tracer is not None:
@@ -180,7 +199,10 @@ def walk(
                 if source is not None and g_k is not None:
                     if g_k.shape != source.shape:
                         g_k = _fit(g_k, source.shape, op)
-                    arrive(source, g_k)
+                    if source in arriving:
+                        add(source, g_k, op.makes_new)
+                    else:
+                        arrive(source, g_k)
             if not retain:
                 op.kept = None  # structure, shapes and names stay, for pictures
         for place, g in arriving.items():

@@ -8,7 +8,7 @@ from ..backend import Backend, Kernel, backend_of
 from .engine import grad
 from .op import Op, applied_twice, explain, mark, spent
 from .state import listening, scope, setting, state
-from .tensor import Tensor, next_number, value
+from .tensor import Tensor, next_number
 
 
 class FusedOp(Op):
@@ -19,6 +19,7 @@ class FusedOp(Op):
     keywords. Randomness is an input or a keyword too, never drawn inside: a definition computes the same each time.
     """
 
+    makes_new = True
     kernel: ClassVar[str]
     definition: ClassVar[Callable[..., Any]]
 
@@ -31,25 +32,40 @@ class FusedOp(Op):
         self.static = static
 
     def __call__(self, *inputs: Any) -> Any:
-        arrays = [value(x) for x in inputs]
+        arrays: list[Any] = []
+        sources: list[Any] = []
+        wanted, plain = False, True
+        for x in inputs:  # as in Op: one loop for all that is asked of an input
+            if isinstance(x, Tensor):
+                plain = False
+                arrays.append(x.data)
+                sources.append(x.place)
+                wanted = wanted or x.place is not None
+            else:
+                arrays.append(x)
+                sources.append(None)
+        wanted = wanted and state.grad
         backend = backend_of(*arrays)
         kernel = self.kernel_of(backend) if state.fused and _one_float_dtype(arrays) else None
         if kernel is None:
             with scope(self):
                 return self.definition(*inputs, **self.static)
-        tracer = state.tracer if listening and any(isinstance(x, Tensor) for x in inputs) else None
+        tracer = state.tracer if listening and not plain else None
         if tracer is not None:
             tracer.before(self)
+        ys = tape = None
         try:
-            ys, tape = kernel.forward(backend, *arrays, **self.static)
+            if not wanted and kernel.alone is not None:
+                ys = kernel.alone(backend, *arrays, **self.static)
+            if ys is None:
+                ys, tape = kernel.forward(backend, *arrays, **self.static)
         except Exception as error:
             raise explain(type(self).__name__, self.names, arrays, error) from error
         if state.recorder is not None:  # the kernel knows no symbols: the definition tells them, beside it
             with scope(None), setting(grad=False, fused=False):  # not `self`: a record keeps its scopes, but no graph
                 self.definition(*(None if a is None else Tensor(a) for a in arrays), **self.static)
-        sources = [x.place if isinstance(x, Tensor) else None for x in inputs]
-        if not state.grad or all(place is None for place in sources):
-            if not any(isinstance(x, Tensor) for x in inputs):
+        if not wanted:
+            if plain:
                 return ys
             if tracer is not None:
                 tracer.after(self, inputs, ys)
@@ -113,8 +129,14 @@ class FusedOp(Op):
 
 def _one_float_dtype(arrays: list[Any]) -> bool:
     """Whether a kernel can take these; others go through the definition, where NumPy's promotion holds."""
-    dtypes = {a.dtype for a in arrays if a is not None}
-    return len(dtypes) == 1 and dtypes.pop().kind == "f"
+    dtype = None
+    for a in arrays:
+        if a is not None:
+            if dtype is None:
+                dtype = a.dtype
+            elif a.dtype != dtype:
+                return False
+    return dtype is not None and dtype.kind == "f"
 
 
 class Same(Op):

@@ -37,6 +37,7 @@ class Op(Place):
     broadcasts = False  # inputs may be stretched to the output's shape
     views = False  # outputs may share the memory of the first input
     moves = False  # nothing is computed: the output holds the inputs, side by side
+    makes_new = False  # the arrays that `backward` gives are new: none is `g`, an input, or part of another one
     number: Any = None  # not applied yet, or applied where no gradient was wanted
     shape: Any = None
     dtype: Any = None

@@ -1,9 +1,9 @@
-"""Optimizers: SGD, Adam, AdamW, RMSprop. Each works on flat arrays of its own, one pass for all parameters.
+"""Optimizers: SGD, Adam, AdamW, RMSprop. Parameters stay where they are, and are changed in place.
 
-Parameters stay where they are; gradients are gathered into one flat array a step, the change is taken away in place.
+What an optimizer remembers lies in flat arrays, all parameters of a group one after another.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -73,17 +73,15 @@ class Optimizer:
     def step(self) -> None:
         """Change every parameter that has a gradient."""
         for group, flat in zip(self.param_groups, self._flat, strict=True):
-            for members, part, step in flat.gather():
-                change = self.update(group, flat, part, step)
-                start = 0
-                for p in members:
-                    end = start + p.size
-                    p.data -= change[start:end].reshape(p.shape)
-                    start = end
-                mark_written(*members)
+            for parts, step in flat.parts():
+                self.update(group, flat.backend, parts, step)
 
-    def update(self, group: dict[str, Any], flat: "_Flat", part: slice, step: int) -> Any:
-        """The change of the parameters in `part` of the flat arrays, at their own step number (1, 2, …)."""
+    def update(self, group: dict[str, Any], backend: Any, parts: list[list[Any]], step: int) -> None:
+        """Change parameters in place, at their own step number (1, 2, …).
+
+        Args:
+            parts: [p, g, *buffers] of each parameter, or of all as one, flat arrays of one length; g is not ours.
+        """
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
@@ -128,54 +126,60 @@ class Optimizer:
 
 
 class _Flat:
-    """The flat arrays of one group: its buffers, the gathered gradient, and room to work in."""
+    """The flat arrays of one group: what its optimizer remembers of all parameters."""
 
     def __init__(self, params: Sequence[Tensor], buffers: tuple[str, ...]) -> None:
         self.params, self.names = list(params), buffers
         self.steps = [0] * len(self.params)  # of each parameter: one without gradient is passed over
         self.arrays: dict[str, Any] = {}
+        self.backend: Any = None
 
     def allocate(self) -> None:
         """Make the arrays, or move them to where the parameters went."""
-        kinds = {(p.device, p.dtype) for p in self.params}
-        if len(kinds) > 1:
+        if len({(type(p.data), p.data.dtype) for p in self.params}) > 1:
+            kinds = {(p.device, p.dtype) for p in self.params}
             raise ValueError(f"the parameters of one group have one device and dtype, got {sorted(map(str, kinds))}")
         first = self.params[0].data
         self.backend, size = backend_of(first), sum(p.size for p in self.params)
         old, here = self.arrays, self.backend
-        if old and here is backend_of(old["g"]) and old["g"].dtype == first.dtype:
+        if old and all(here is backend_of(array) and array.dtype == first.dtype for array in old.values()):
             return
-        self.arrays = {name: here.xp.zeros(size, first.dtype) for name in (*self.names, "g", "work0", "work1")}
+        self.arrays = {name: here.xp.zeros(size, first.dtype) for name in self.names}
         for name in self.names if old else ():
             self.arrays[name][...] = here.from_numpy(backend_of(old[name]).to_numpy(old[name]))
 
-    def gather(self) -> Any:
-        """(parameters, their part of the flat arrays, their step number) of each run of parameters alike in both."""
+    def parts(self) -> Iterator[tuple[list[list[Any]], int]]:
+        """(what `update` changes, step number) of each run of parameters with a gradient that are at one step."""
         self.allocate()
-        start = 0
+        end = 0
         runs = groupby(range(len(self.params)), key=lambda k: (self.params[k].grad is not None, self.steps[k]))
         for (has_grad, step), indices in [(key, list(run)) for key, run in runs]:
             members = [self.params[k] for k in indices]
-            end = start + sum(p.size for p in members)
-            part, start = slice(start, end), end
+            places = []
+            for p in members:
+                places.append(slice(end, end + p.size))
+                end += p.size
             if has_grad:
                 for k in indices:
                     self.steps[k] = step + 1
-                gs = [p.grad.data.reshape(-1) for p in members]  # type: ignore[union-attr]
-                self.backend.xp.concatenate(gs, out=self.arrays["g"][part])
-                yield members, part, step + 1
+                yield from self._run(members, places, step + 1)
 
-    def of(self, part: slice, *names: str) -> list[Any]:
-        return [self.arrays[name][part] for name in names]
+    def _run(self, members: list[Tensor], places: list[slice], step: int) -> Iterator[tuple[list[list[Any]], int]]:
+        ps = [p.data.reshape(-1) for p in members]
+        gs = [p.grad.data.reshape(-1).astype(p.dtype, copy=False) for p in members]  # type: ignore[union-attr]
+        if self.backend.joins:
+            ps, gs, first = [self.backend.xp.concatenate(ps)], [self.backend.xp.concatenate(gs)], places[0].start
+            yield [[*ps, *gs, *self._buffers(slice(first, places[-1].stop))]], step
+            ps = [ps[0][place.start - first : place.stop - first] for place in places]
+        else:
+            yield [[p, g, *self._buffers(place)] for p, g, place in zip(ps, gs, places, strict=True)], step
+        for p, flat in zip(members, ps, strict=True):
+            if self.backend.joins or not p.data.flags.c_contiguous:  # it is a copy
+                p.data[...] = flat.reshape(p.shape)
+        mark_written(*members)
 
-    def weights(self, part: slice) -> Any:
-        """The parameters of a part as one flat array (a copy): for weight decay."""
-        start, values = 0, []
-        for p in self.params:
-            if part.start <= start < part.stop:
-                values.append(p.data.reshape(-1))
-            start += p.size
-        return self.backend.xp.concatenate(values)
+    def _buffers(self, part: slice) -> list[Any]:
+        return [self.arrays[name][part] for name in self.names]
 
 
 class SGD(Optimizer):
@@ -211,15 +215,16 @@ class SGD(Optimizer):
         super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
         self.nesterov = nesterov
 
-    def update(self, group: dict[str, Any], flat: _Flat, part: slice, step: int) -> Any:
-        g, v = flat.of(part, "g", "velocity")
-        if group["weight_decay"]:
-            g += group["weight_decay"] * flat.weights(part)
-        if group["momentum"]:
-            v *= group["momentum"]
-            v += g
-            g = g + group["momentum"] * v if self.nesterov else v
-        return g * group["lr"]
+    def update(self, group: dict[str, Any], backend: Any, parts: list[list[Any]], step: int) -> None:
+        lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
+        for p, g, v in parts:
+            if decay:
+                g = g + decay * p
+            if momentum:
+                v *= momentum
+                v += g
+                g = g + momentum * v if self.nesterov else v
+            p -= g * lr
 
 
 class Adam(Optimizer):
@@ -234,7 +239,7 @@ class Adam(Optimizer):
     >>> opt = ts.optim.Adam([w], lr=0.5)
     >>> (w * w).sum().backward()
     >>> opt.step()
-    >>> w.tolist()
+    >>> w.numpy().round(3).tolist()
     [0.5, -1.5]
     """
 
@@ -254,14 +259,17 @@ class Adam(Optimizer):
             raise ValueError(f"{type(self).__name__}: betas are at least 0 and below 1, got {betas}")
         super().__init__(params, lr=lr, beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=weight_decay)
 
-    def update(self, group: dict[str, Any], flat: _Flat, part: slice, step: int) -> Any:
-        g, m, v, *work = flat.of(part, "g", "m", "v", "work0", "work1")
-        decay = group["weight_decay"]
-        if decay and not self.decoupled:
-            g += decay * flat.weights(part)
-        b1, b2 = group["beta1"], group["beta2"]
-        change = flat.backend.adam(g, m, v, work, group["lr"], b1, b2, group["eps"], step)
-        return change + group["lr"] * decay * flat.weights(part) if decay and self.decoupled else change
+    def update(self, group: dict[str, Any], backend: Any, parts: list[list[Any]], step: int) -> None:
+        backend.adam(
+            parts,
+            group["lr"],
+            group["beta1"],
+            group["beta2"],
+            group["eps"],
+            0.0 if self.decoupled else group["weight_decay"],
+            group["weight_decay"] if self.decoupled else 0.0,
+            step,
+        )
 
 
 class AdamW(Adam):
@@ -305,15 +313,16 @@ class RMSprop(Optimizer):
     ) -> None:
         super().__init__(params, lr=lr, alpha=alpha, eps=eps, momentum=momentum, weight_decay=weight_decay)
 
-    def update(self, group: dict[str, Any], flat: _Flat, part: slice, step: int) -> Any:
-        g, v, u = flat.of(part, "g", "v", "u")
-        if group["weight_decay"]:
-            g += group["weight_decay"] * flat.weights(part)
-        v *= group["alpha"]
-        v += (1 - group["alpha"]) * g * g
-        direction = g / (flat.backend.xp.sqrt(v) + group["eps"])
-        if group["momentum"]:
-            u *= group["momentum"]
-            u += direction
-            direction = u
-        return direction * group["lr"]
+    def update(self, group: dict[str, Any], backend: Any, parts: list[list[Any]], step: int) -> None:
+        lr, alpha, momentum, decay = (group[name] for name in ("lr", "alpha", "momentum", "weight_decay"))
+        for p, g, v, u in parts:
+            if decay:
+                g = g + decay * p
+            v *= alpha
+            v += (1 - alpha) * g * g
+            direction = g / (backend.xp.sqrt(v) + group["eps"])
+            if momentum:
+                u *= momentum
+                u += direction
+                direction = u
+            p -= direction * lr

@@ -103,20 +103,21 @@ def _replacing(plain: Kernel, name: str) -> Kernel:
             tape = plain.forward(be, *inputs, **static)[1]
         return plain.backward(be, tape, inputs, g, needs, **static)
 
-    return Kernel(forward, backward)
+    return Kernel(forward, backward, plain.alone)
 
 
 KERNELS = {name: _replacing(plain, name) for name, plain in PLAIN.items() if name in FILES}
 
 
-def adam_step(be: Any, g: Any, *arguments: Any) -> Any:
-    """One Adam step on flat arrays, as `kernels.adam`."""
-    if g.dtype == np.float32 and (step := compiled("adam")) is not None:
+def adam_step(be: Any, parts: list[Any], *options: float) -> None:
+    """One Adam step on flat arrays, in place, as `kernels.adam`."""
+    if parts[0][0].dtype == np.float32 and (step := compiled("adam")) is not None:
         try:
-            return step(g, *arguments)
+            step(parts, *options)
+            return
         except CannotCompile as error:
             _give_up(error)
-    return plain_adam(be, g, *arguments)
+    plain_adam(be, parts, *options)
 
 
 def add_rows(rows: Any, values: Any, table: Any) -> bool:

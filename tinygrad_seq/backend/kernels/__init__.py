@@ -1,6 +1,7 @@
 """The kernels of fused operations, written once for every array library: name -> forward and backward."""
 
 from ..base import Kernel
+from . import one_step
 from .attention import attention, multi_head_attention
 from .attention_decoder import gru_attention_decoder
 from .crf import crf_log_likelihood
@@ -15,20 +16,20 @@ from .rnn import rnn_sequence
 from .softmax import log_softmax, masked_softmax, softmax
 
 KERNELS: dict[str, Kernel] = {
-    "attention": attention,
+    "attention": attention._replace(alone=one_step.attention),
     "crf_log_likelihood": crf_log_likelihood,
     "cross_entropy": cross_entropy,
     "dropout": dropout,
     "gelu": gelu,
     "gru_attention_decoder": gru_attention_decoder,
     "gru_cho_sequence": gru_cho_sequence,
-    "gru_sequence": gru_sequence,
+    "gru_sequence": gru_sequence._replace(alone=one_step.gru),
     "layer_norm": layer_norm,
-    "linear": linear,
+    "linear": linear._replace(alone=one_step.linear),
     "log_softmax": log_softmax,
-    "lstm_sequence": lstm_sequence,
+    "lstm_sequence": lstm_sequence._replace(alone=one_step.lstm),
     "masked_softmax": masked_softmax,
     "multi_head_attention": multi_head_attention,
-    "rnn_sequence": rnn_sequence,
+    "rnn_sequence": rnn_sequence._replace(alone=one_step.rnn),
     "softmax": softmax,
 }

@@ -3,6 +3,7 @@
 It runs as the recurrence over one-hot vectors, with W' = W Eᵀ in place of W.
 """
 
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -24,6 +25,7 @@ class RowsGradient(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __init__(self, shape: Any, dtype: Any, index: Any, of_table: Any, compute: Callable[[], Any]) -> None:
         self.shape, self.dtype, self.index, self.of_table, self.compute = shape, dtype, index, of_table, compute
+        self.size = math.prod(shape)
 
     @cached_property
     def array(self) -> Any:
@@ -37,6 +39,9 @@ class RowsGradient(np.lib.mixins.NDArrayOperatorsMixin):
             a, b = inputs
             return RowsGradient(self.shape, self.dtype, self.index, a.of_table + b.of_table, lambda: a.array + b.array)
         return getattr(ufunc, method)(*map(written_out, inputs), **options)
+
+    def __iadd__(self, other: Any) -> Any:
+        return self + other
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -91,4 +96,4 @@ def over_rows(kernel: Kernel, index: Any, V: int, at: int) -> Kernel:
         dx = RowsGradient(x.shape, x.dtype, index, dW_rows.T @ W, compute) if needs[0] else None
         return dx, *others
 
-    return Kernel(forward, backward)
+    return Kernel(forward, backward, kernel.alone)
