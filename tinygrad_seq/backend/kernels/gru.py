@@ -86,7 +86,7 @@ def forward(
     for t in range(T):
         if t in projected_later:
             projected_later[t]()
-        xp.matmul(bU, bh[t], in_rows[t])
+        xp.matmul(bU, bh[t], out=in_rows[t])
         xp.add(rz[t], rz_of_x[t], rz[t])
         _sigmoid(xp, rz[t], half)
         xp.multiply(r[t], u[t], n[t])
@@ -115,7 +115,7 @@ def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool,
                 xp.add(dh, dy[t], dh)
             xp.multiply(z[t - chunk.start], dh, back)
             xp.multiply(a[t], dh, a[t])
-            xp.matmul(UT, a_h[t], in_rows)
+            xp.matmul(UT, a_h[t], out=in_rows)
             xp.add(dh, back, dh)
         sums.through(chunk.start)
     dWb, dbU = sums.total()

@@ -47,7 +47,7 @@ def forward(
     for t in range(T):
         if t in projected_later:
             projected_later[t]()
-        xp.matmul(U, h[t], in_rows)
+        xp.matmul(U, h[t], out=in_rows)
         xp.add(a[t], product, a[t])
         xp.tanh(a[t], a[t])
         xp.multiply(s[t], half, s[t])
@@ -82,7 +82,7 @@ def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool,
             xp.multiply(do[t], dh, do[t])
             xp.multiply(difg[t], dc, difg[t])
             xp.multiply(dc, f[t - chunk.start], dc)
-            xp.matmul(UT, a[t], in_rows)
+            xp.matmul(UT, a[t], out=in_rows)
             if past is not None:
                 xp.add(dh, past, dh)
         sums.through(chunk.start)

@@ -56,7 +56,7 @@ def forward(
     for t in range(T):
         if t in projected_later:
             projected_later[t]()
-        xp.matmul(U, h[t], in_rows)
+        xp.matmul(U, h[t], out=in_rows)
         g(xp, xp.add(given[t], product, h[t + 1]))
         if dead is not None:
             xp.copyto(h[t + 1], h[t], where=dead[t])
@@ -83,7 +83,7 @@ def backward(
             xp.add(dh, dy[t], dh)
         past = None if dead is None else dh * dead[t]
         xp.multiply(das[t], dh, das[t])
-        xp.matmul(UT, das[t], in_rows)
+        xp.matmul(UT, das[t], out=in_rows)
         if past is not None:
             xp.add(dh, past, dh)
         sums.through(t)

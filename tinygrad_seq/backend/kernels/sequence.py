@@ -57,7 +57,8 @@ def multiply(be: Any, tiles: Any, z: Any, out: Any) -> Any:
 
 def in_tiles_of(tiles: Any, out: Any) -> Any:
     """A view of out (…, M, columns) into which `matmul` writes the product of `in_tiles(be, W, …)`."""
-    return out.reshape(*out.shape[:-2], len(tiles), -1, out.shape[-1])
+    *steps, M, columns = out.shape
+    return out.reshape(*steps, len(tiles), M // len(tiles), columns)
 
 
 def batch_of(be: Any, steps: Any, reverse: bool) -> Any:
@@ -100,8 +101,9 @@ def state_gradient(be: Any, d: Any, H: int, B: int, dtype: Any) -> Any:
 
 
 def by_batch(kernel: Kernel, sequences: int, step: Callable[..., int]) -> Kernel:
-    """The kernel of a recurrence whose batch threads share, where a step is large enough: they wait for Python's lock
-    between its passes.
+    """The kernel of a recurrence whose batch threads share, where steps are large.
+
+    Between the passes of a step a thread waits for Python's lock: with small steps that takes longer than it gains.
 
     Args:
         sequences: how many of the inputs, the first ones, have the batch as their first axis; all outputs have.
@@ -110,8 +112,7 @@ def by_batch(kernel: Kernel, sequences: int, step: Callable[..., int]) -> Kernel
 
     def cut(here: slice, inputs: Any, static: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         some = {
-            name: value[here] if name in ("lengths", "mask") and value is not None else value
-            for name, value in static.items()
+            name: value[here] if name == "lengths" and value is not None else value for name, value in static.items()
         }
         return [a[here] for a in inputs[:sequences]] + list(inputs[sequences:]), some
 
@@ -209,11 +210,12 @@ class _Sum:
 
     def add(self, group: slice) -> None:
         n = max((group.stop - group.start) // self.few, 1)
-        da, z = (a[group].reshape(n, -1, *a.shape[1:]).swapaxes(1, 2) for a in (self.da, self.z))  # n, F, steps, B
+        steps = (group.stop - group.start) // n
+        da, z = (a[group].reshape(n, steps, *a.shape[1:]).swapaxes(1, 2) for a in (self.da, self.z))
         rows, columns = self.rows[: da.size].reshape(da.shape), self.columns[: z.size].reshape(z.shape)
         self.xp.copyto(rows, da)
         self.xp.copyto(columns, z)
-        rows, columns = (a.reshape(n, a.shape[1], -1) for a in (rows, columns))
+        rows, columns = (a.reshape(n, a.shape[1], steps * a.shape[3]) for a in (rows, columns))
         self.xp.matmul(rows, columns.swapaxes(1, 2), out=self.parts[:n])
         for part in self.parts[:n]:
             self.total += part
@@ -230,8 +232,8 @@ class WeightGradients:
 
     def through(self, t: int) -> None:
         """The loop back is through with step t: its da is there."""
-        done = len(self.how.after) - len(self.waiting)
-        if done < self.how.beside and t <= self.waiting[0].start:
+        of_this_thread = len(self.how.after) - self.how.beside
+        while len(self.waiting) > of_this_thread and t <= self.waiting[0].start:
             self.last = self.be.beside(partial(self._add, self.beside, self.waiting[0], self.last))
             self.waiting = self.waiting[1:]
 
