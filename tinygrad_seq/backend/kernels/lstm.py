@@ -36,14 +36,15 @@ def forward(
         M[: 3 * H] *= 0.5
     U, Wb = in_tiles(be, U, B, T), in_tiles(be, Wb, B, T, True)
     dead = dead_steps(be, lengths, T, reverse)
-    (z, of_x, of_h), gates = factors_of(be, x, h_0, reverse), be.empty((T + 1, 5 * H, B), x.dtype)
-    product, both, tanh_c = (be.empty(shape, x.dtype) for shape in ((4 * H, B), (2 * H, B), (T, H, B)))
+    (z, of_x, of_h), gates = factors_of(be, x, h_0, reverse), be.empty((T, 5 * H, B), x.dtype)
+    shapes = (4 * H, B), (2 * H, B), (T, H, B), (H, B)
+    product, both, tanh_c, c_T = (be.empty(shape, x.dtype) for shape in shapes)
     ig, fc, in_rows, half = both[:H], both[H:], in_tiles_of(U, product), xp.full((), 0.5, x.dtype)
     # Lists of views, one for each step: to index takes as long as a small pass.
-    h, c, tanh = list(of_h[:, 1:]), list(gates[:, 4 * H :]), list(tanh_c)
+    h, c, tanh = list(of_h[:, 1:]), [*gates[:, 4 * H :], c_T], list(tanh_c)
     a, s, o, i_f, g_c = (list(gates[:, k * H : n * H]) for k, n in ((0, 4), (0, 3), (0, 1), (1, 3), (3, 5)))
     c[0][...] = c_0.T
-    projected_later = project(be, Wb, of_x[:T], gates[:T, : 4 * H], how)
+    projected_later = project(be, Wb, of_x[:T], gates[:, : 4 * H], how)
     for t in range(T):
         if t in projected_later:
             projected_later[t]()
@@ -59,7 +60,7 @@ def forward(
             xp.copyto(h[t + 1], h[t], where=dead[t])
             xp.copyto(c[t + 1], c[t], where=dead[t])
     y = zero_beyond(batch_of(be, of_h[1:, 1:], reverse), dead, reverse)
-    return (y, h[T].T.copy(), c[T].T.copy()), (z, gates, tanh_c, dead)
+    return (y, h[T].T.copy(), c_T.T.copy()), (z, gates, tanh_c, dead)
 
 
 def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool, lengths: Any) -> Any:
@@ -69,7 +70,7 @@ def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool,
     UT = in_tiles(be, xp.roll(U, H, 0).T, B, T)
     dy = output_gradients(g[0], dead, reverse)
     dh, dc = (state_gradient(be, d, H, B, x.dtype) for d in g[1:])
-    da, product, in_rows = gates[:T, : 4 * H], be.empty((H, B), x.dtype), in_tiles_of(UT, dh)
+    da, product, in_rows = gates[:, : 4 * H], be.empty((H, B), x.dtype), in_tiles_of(UT, dh)
     a, do, difg = list(da), list(da[:, :H]), list(da[:, H:].reshape(T, 3, H, B))
     sums = WeightGradients(be, how, (da, z[:T]))
     for chunk in be.chunks(T, 2 * H * B)[::-1]:
