@@ -169,7 +169,8 @@ def plan(be: Any, T: int, B: int, loop: int, products: int, terms: int = 256) ->
     few = max(min(terms // max(B, 1), T), 1)
     n = -(-T // few)
     if n == 1 or not be.helped(2 * T * B * (loop + products)):
-        return Plan([slice(0, T)], _groups(T, few, 4), few, 0)
+        # Several sums at once save calls, as long as they stay in the cache.
+        return Plan([slice(0, T)], _groups(T, few, 4 if products < 1 << 17 else 1), few, 0)
     # Both threads end at the same time: what is too much for the other one, this one does before or after its loop.
     ratio = loop / products
     before, size = [slice(0, max(round(n * (1 - ratio)), 1) * few)], few
