@@ -1,5 +1,6 @@
 """NumPy's kernels that share their work among threads: the same results, whatever the pieces."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -44,7 +45,32 @@ def cases() -> Iterator[tuple[str, Callable[..., Any], list[Any]]]:
     yield "attention-self-no-bias", lambda *xs: ts.ops.multi_head_attention(*xs, N), [x, None, None, *without]
 
 
-CASES = {name: (f, inputs) for name, f, inputs in cases()}
+def recurrences() -> Iterator[tuple[str, Callable[..., Any], list[Any]]]:
+    """Of so large a batch that sums over steps are taken in several parts; of one step, which is one part."""
+    for B, T, reverse, short in itertools.product((100, 3), (9, 1), (False, True), (False, True)):
+        D, H = 4, 3
+        how = {"reverse": reverse, "lengths": np.random.default_rng(B).integers(1, T + 1, B) if short else None}
+        name = f"B{B}-T{T}{'-reverse' * reverse}{'-lengths' * short}"
+        x, h, c = numbers(B, T, D), numbers(B, H), numbers(B, H, 1)[:, :, 0]
+
+        def weights(gates: int, biases: int = 1, D: int = D, H: int = H) -> list[np.ndarray]:
+            return [numbers(gates * H, D), numbers(gates * H, H), *[numbers(gates * H, 1)[:, 0]] * biases]
+
+        def run(op: Any, how: dict[str, Any] = how) -> Callable[..., Any]:
+            def joined(*xs: Any) -> Any:  # outputs and the last state, of which all must have arrived
+                y, state = op(*xs, **how)
+                states = state if isinstance(state, tuple) else (state,)
+                return ts.ops.concatenate([y, *(ts.ops.expand_dims(each, 1) for each in states)], 1)
+
+            return joined
+
+        yield f"lstm-{name}", run(ts.ops.lstm), [x, h, c, *weights(4)]
+        yield f"gru-{name}", run(ts.ops.gru), [x, h, *weights(3, 2)]
+        yield f"gru-cho-{name}", run(ts.ops.gru_cho), [x, h, *weights(3)]
+        yield f"rnn-{name}", run(ts.ops.rnn), [x, h, *weights(1)]
+
+
+CASES = {name: (f, inputs) for name, f, inputs in [*cases(), *recurrences()]}
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -60,8 +86,13 @@ def on_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_it_is_its_definition(on_threads: int, name: str, dtype: Any) -> None:
+@pytest.mark.parametrize("step", [0, 1 << 60], ids=["cut", "helped"])
+def test_it_is_its_definition(
+    on_threads: int, name: str, dtype: Any, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recurrence's batch is cut, or other threads take its sums."""
     f, inputs = CASES[name]
+    monkeypatch.setattr(numpy_backend, "STEP", step)
 
     def run() -> list[np.ndarray]:
         xs = [None if a is None else ts.tensor(a.astype(dtype), requires_grad=True) for a in inputs]
@@ -90,3 +121,30 @@ def test_work_is_shared_among_threads(on_threads: int, monkeypatch: pytest.Monke
     monkeypatch.setattr(threads, "split", lambda work, size: (shared.append(size), split(work, size)))
     ts.ops.multi_head_attention(ts.tensor(numbers(B, S, D)), None, None, *map(ts.tensor, WEIGHTS), N)
     assert shared == ([on_threads] if on_threads > 1 else [])
+
+
+def gradients(step: int, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    monkeypatch.setattr(numpy_backend, "STEP", step)
+    f, inputs = CASES["lstm-B100-T9"]
+    xs = [ts.tensor(a, requires_grad=True) for a in inputs]
+    y = f(*xs)
+    return [a.data.tobytes() for a in (y, *ts.grad(y, xs, ts.tensor(numbers(*y.shape))))]
+
+
+@pytest.mark.parametrize("step", [0, 1 << 60], ids=["cut", "helped"])
+def test_a_shared_recurrence_gives_the_same_bits_each_time(
+    on_threads: int, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len({tuple(gradients(step, monkeypatch)) for _ in range(5)}) == 1
+
+
+def test_a_recurrence_is_helped_or_its_batch_is_cut(on_threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, cut = [], []
+    begin, split = threads.begin, threads.split
+    monkeypatch.setattr(threads, "begin", lambda work: (begun.append(work), begin(work))[1])
+    monkeypatch.setattr(threads, "split", lambda work, size: (cut.append(size), split(work, size)))
+    gradients(1 << 60, monkeypatch)
+    assert (len(begun) > 2, cut) == (on_threads > 1, [])
+    begun.clear()
+    gradients(0, monkeypatch)
+    assert (begun, cut) == ([], [on_threads, on_threads] if on_threads > 1 else [])

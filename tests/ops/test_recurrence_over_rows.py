@@ -90,6 +90,21 @@ def test_gradients_are_those_of_the_definition(
 
 
 @every_kind
+def test_of_more_sequences_than_compiled_kernels_take_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, size in {"B": 35, "H": 20}.items():
+        monkeypatch.setitem(globals(), name, size)
+    problem = Problem(kind, "float32")
+    problem.tokens = problem.tokens.astype(np.uint8)
+    how = {"lengths": np.random.default_rng(1).integers(1, T + 1, B)}
+    for p in problem.p.values():
+        p.data *= 0.3
+    gs = ts.grad(problem.outputs(problem.embedded(), **how), problem.sources(kind))
+    with setting(fused=False):
+        expected = ts.grad(problem.outputs(problem.embedded(), **how), problem.sources(kind))
+    assert_near(gs, expected, "float32")
+
+
+@every_kind
 def test_who_asks_for_the_gradient_of_x_gets_it(kind: str) -> None:
     """By grad, by a hook, by retain_grad, and where x is used once more; each time the table's too."""
     problem = Problem(kind)

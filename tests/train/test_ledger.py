@@ -115,7 +115,7 @@ def test_the_formula_of_a_layer() -> None:
     out, _ = layer(x * 1)
     (found,) = [entry for entry in memory_ledger(out).entries if entry.operation == "LSTMSequence"]
     assert found.module == "lstm" and found.count == 1
-    inputs, states = B * T * H + 4 * H, 2 * B * H  # x, and b, which is the sum of two weights
+    inputs, states = B * T * H + 4 * H, B * H  # x, and b, which is the sum of two weights
     assert found.predicted == 8 * (inputs + B * T * (H + 1 + 7 * H) + states)
     assert found.measured == pytest.approx(found.predicted, rel=0.01)
 

@@ -93,6 +93,24 @@ class Backend:
         """What work gives for each of the pieces, which threads do at the same time."""
         return [work(piece) for piece in pieces]
 
+    @property
+    def alone(self) -> "Backend":
+        """The same for work that is a part of what threads share: it does not share its own."""
+        return self
+
+    def parts(self, B: int, step: int) -> list[slice]:
+        """The batch in parts for `each`, for a recurrence of so many operations at each step."""
+        return [slice(0, B)]
+
+    def helped(self, operations: int) -> bool:
+        """Whether so many operations are worth another thread's help, which `beside` then has."""
+        return False
+
+    def beside(self, work: Callable[[], Any]) -> Callable[[], Any]:
+        """Begin work on another thread, where there is one; gives what waits for its end. Later work begins later."""
+        work()
+        return lambda: None
+
     def adam(self, parts: list[Any], *options: float) -> None:
         """One Adam step on flat arrays, in place: see `kernels.adam`."""
         from .kernels.adam import adam

@@ -11,6 +11,7 @@ from .kernels import KERNELS
 from .threads import blas_core, product_threads
 
 SHARED = 1 << 25  # operations from which it is faster to share work: another thread begins after up to 0.1 ms
+STEP = 1 << 24  # of a step, for each thread: with half of it threads wait for Python's lock longer than they gain
 CHUNK = 1 << 16  # numbers: GELU on 400,000 and Adam on 2 million took a third less time so than all of it at once
 ONE_HOT_ROWS = 128  # a table of characters: there a one-hot product adds wide rows faster than sorting them does
 # Up to this M·N·K an OpenBLAS that can multiplies without packing: 1,024 · 256 · 32 at 165 GFLOP/s a core in tiles of 8
@@ -74,6 +75,20 @@ class NumpyBackend(Backend):
         threads.split(some, len(pieces))
         return found
 
+    @property
+    def alone(self) -> Backend:
+        return ALONE
+
+    def parts(self, B: int, step: int) -> list[slice]:
+        n = threads.parts_of(B) if step >= threads.num_threads() * STEP else 1
+        return [slice(B * k // n, B * (k + 1) // n) for k in range(n)]
+
+    def helped(self, operations: int) -> bool:
+        return operations >= 4 * SHARED and threads.take_over() > 1
+
+    def beside(self, work: Callable[[], Any]) -> Callable[[], Any]:
+        return threads.begin(work) if threads.shares() else super().beside(work)
+
     def adam(self, parts: list[Any], *options: float) -> None:
         fast.adam_step(self, parts, *options)
 
@@ -81,6 +96,20 @@ class NumpyBackend(Backend):
         if isinstance(index, np.ndarray) and index.dtype.kind in "iu" and values.dtype.kind == "f" and values.size:
             return _add_rows(shape, index.reshape(-1), values.reshape(index.size, -1)).reshape(shape)
         return super().scatter_add(shape, index, values)
+
+
+class _Alone(NumpyBackend):
+    def pieces(self, size: int, operations: int, begins: bool = False) -> list[slice]:
+        return [slice(0, size)]
+
+    def parts(self, B: int, step: int) -> list[slice]:
+        return [slice(0, B)]
+
+    def helped(self, operations: int) -> bool:
+        return False
+
+
+ALONE = _Alone()
 
 
 def _add_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:

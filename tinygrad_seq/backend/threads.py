@@ -135,16 +135,12 @@ def parts_of(size: int) -> int:
 
 def split(work: Callable[[int, int, int], Any], size: int) -> None:
     """work(part, first, end) for equal parts of 0 … size, each on a thread of its own, part 0 on this one."""
-    global _pool
     parts = parts_of(size)
     bounds = [size * k // parts for k in range(parts + 1)]
     others = []
     if parts > 1:
         take_over()
-        from concurrent.futures import ThreadPoolExecutor  # a tenth of this package's import
-
-        _pool = _pool or ThreadPoolExecutor(num_threads() - 1, "tinygrad_seq")
-        others = [_pool.submit(work, k, bounds[k], bounds[k + 1]) for k in range(1, parts)]
+        others = [_others().submit(work, k, bounds[k], bounds[k + 1]) for k in range(1, parts)]
     try:
         work(0, 0, bounds[1])
     finally:
@@ -152,6 +148,19 @@ def split(work: Callable[[int, int, int], Any], size: int) -> None:
     for error in errors:
         if error is not None:
             raise error
+
+
+def begin(work: Callable[[], Any]) -> Callable[[], Any]:
+    """Begin work on another thread; gives what waits for its end, and raises its error."""
+    return _others().submit(work).result
+
+
+def _others() -> Any:
+    global _pool
+    from concurrent.futures import ThreadPoolExecutor  # a tenth of this package's import
+
+    _pool = _pool or ThreadPoolExecutor(max(num_threads() - 1, 1), "tinygrad_seq")
+    return _pool
 
 
 def _forget_pool() -> None:

@@ -84,7 +84,7 @@ TAPES: dict[str, Callable[[list[Any], dict[str, Any]], float]] = {
     "layer_norm": lambda shapes, static: math.prod(shapes[0]) * (1 + 1 / shapes[0][-1]),  # (x - μ) / σ, and 1 / σ
     "linear": lambda shapes, static: 0,
     "log_softmax": _elements,
-    "lstm_sequence": _recurrent(7, 2),  # i f o c̃, c, tanh c, h
+    "lstm_sequence": _recurrent(7, 1),  # i f o c̃, c, tanh c, h
     "masked_softmax": _elements,
     "multi_head_attention": _multi_head,
     "rnn_sequence": _recurrent(1, 1),  # h
@@ -224,11 +224,11 @@ def memory_ledger(outputs: Tensor | Iterable[Tensor], steps: int | None = None) 
     >>> x = ts.tensor(np.ones((16, 50, 32)))
     >>> out, _ = lstm(x)
     >>> print(ts.train.memory_ledger(out.sum(), steps=50))
-    module       operation     count  predicted  measured  a step
-    lstm         Add               1        0 B       0 B     0 B
-    lstm         LSTMSequence      1     3.1 MB    3.1 MB   62 kB
-    (no module)  Sum               1        0 B       0 B     0 B
-    all                            3     3.1 MB    3.1 MB   62 kB
+    module       operation     count  predicted  measured   a step
+    lstm         Add               1        0 B       0 B      0 B
+    lstm         LSTMSequence      1    3.09 MB   3.09 MB  61.9 kB
+    (no module)  Sum               1        0 B       0 B      0 B
+    all                            3    3.09 MB   3.09 MB  61.9 kB
     """
     ends = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     for out in ends:

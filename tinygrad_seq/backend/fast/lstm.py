@@ -1,7 +1,8 @@
 """An LSTM over a whole sequence, compiled: WIDTH sequences at a time go through all steps, on one thread.
 
 Gates keep PyTorch's order i, f, g, o. A step is one product of packed [W U] with [x_t; h_{t-1}] and one pass over its
-result. Steps are counted in the order in which they run: t is T - 1 - step where the sequence is read from its end.
+result; where x is one-hot, W x is a row of a table, read from there. Steps are counted in the order in which they run:
+t is T - 1 - step where the sequence is read from its end.
 """
 
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..base import Kernel
+from ..kernels.rows import OneHot
 from ..threads import parts_of, split
 from .compiler import jit, kernel
 from .sequence import F32, Sizes, add, add_rows, copy_column, empty, ends, flat, gradient, packed, padded, some_ended
@@ -26,7 +28,7 @@ from .vector import (
     whole,
 )
 
-ONE = F32(1)
+ONE, NO_INDEX = F32(1), np.empty(0, np.intp)
 
 
 @jit
@@ -59,18 +61,19 @@ def _step_back(gates: Any, c_prev: Any, c: Any, dy: Any, dh: Any, dc: Any, a: An
 
 @kernel
 def _forward(
-    first: int, end: int, sizes: Any, reverse: bool, lengths: Any, x: Any, h_0: Any, c_0: Any, W: Any, b: Any,
-    y: Any, h_T: Any, c_T: Any, columns: Any, gates: Any, c: Any,
+    first: int, end: int, sizes: Any, reverse: bool, lengths: Any, index: Any, table: Any, x: Any, h_0: Any, c_0: Any,
+    W: Any, b: Any, y: Any, h_T: Any, c_T: Any, columns: Any, gates: Any, c: Any,
 ) -> None:  # fmt: skip
     B, T, D, H = sizes
     n, D_16, K = H * WIDTH, whole(D, WIDTH), whole(D, WIDTH) + whole(H, WIDTH)
     z, a, old = np.empty(K * WIDTH, F32), np.empty(whole(4 * H, ROWS) * WIDTH, F32), np.empty(n, F32)
     h = z[D_16 * WIDTH :]
+    read, of_x = np.empty(WIDTH * 4 * H, F32), np.empty(4 * n, F32)
     for block in range(first, end):
         s, rows = block * WIDTH, min(WIDTH, B - block * WIDTH)
         c_all, gates_all = c[block * (T + 1) * n :], gates[block * T * 4 * n :]
         columns_all = columns[block * T * K * WIDTH :]
-        z[:], c_all[:n] = 0, 0
+        z[:], c_all[:n], of_x[:] = 0, 0, 0
         to_block(h_0, s * H, H, rows, H, h)
         to_block(c_0, s * H, H, rows, H, c_all)
         for step in range(T):
@@ -79,6 +82,12 @@ def _forward(
             to_block(x, (s * T + t) * D, T * D, rows, D, z)
             keep_columns(z, K, columns_all, T * WIDTH, step)
             product(W, z, K, b, a, 4 * H)
+            if index.size:
+                for k in range(rows):
+                    row = index[(s + k) * T + t] * 4 * H
+                    read[k * 4 * H : (k + 1) * 4 * H] = table[row : row + 4 * H]
+                to_block(read, 0, 4 * H, rows, 4 * H, of_x)
+                add(of_x, a, 4 * n)
             ended = some_ended(lengths, s, rows, t)
             if ended:
                 old[:] = h[:n]
@@ -96,8 +105,9 @@ def _forward(
 
 @kernel
 def _backward(
-    first: int, end: int, sizes: Any, reverse: bool, lengths: Any, dy: Any, dh_T: Any, dc_T: Any, WT: Any, UT: Any,
-    columns: Any, gates: Any, c: Any, dx: Any, dh_0: Any, dc_0: Any, dW: Any, dU: Any, db: Any,
+    first: int, end: int, sizes: Any, reverse: bool, lengths: Any, index: Any, dy: Any, dh_T: Any, dc_T: Any,
+    WT: Any, UT: Any, columns: Any, gates: Any, c: Any, dx: Any, dh_0: Any, dc_0: Any, dW: Any, dU: Any, db: Any,
+    dtable: Any,
 ) -> None:  # fmt: skip
     B, T, D, H = sizes
     n, M, K = H * WIDTH, whole(4 * H, ROWS), whole(D, WIDTH) + whole(H, WIDTH)
@@ -105,7 +115,7 @@ def _backward(
     a, tiles, sums = np.zeros(max(M, K_a) * WIDTH, F32), np.empty(M * T * WIDTH, F32), np.empty(4 * n, F32)
     dh, dc, dy_t = np.empty(whole(H, ROWS) * WIDTH, F32), np.empty(n, F32), np.empty(n, F32)
     old_h, old_c, dx_t = np.empty(n, F32), np.empty(n, F32), np.empty(whole(D, ROWS) * WIDTH, F32)
-    zeros = np.zeros(whole(max(D, H), ROWS), F32)
+    zeros, read = np.zeros(whole(max(D, H), ROWS), F32), np.empty(WIDTH * 4 * H, F32)
     for block in range(first, end):
         s, rows = block * WIDTH, min(WIDTH, B - block * WIDTH)
         c_all, gates_all = c[block * (T + 1) * n :], gates[block * T * 4 * n :]
@@ -127,6 +137,11 @@ def _backward(
                         copy_column(old_c, dc, k, H)
                         a[k : 4 * n : WIDTH] = 0
             add(a, sums, 4 * n)
+            if index.size:
+                from_block(a, 4 * H, read, 0, 4 * H, rows)
+                for k in range(rows):
+                    row = index[(s + k) * T + t] * 4 * H
+                    add(read[k * 4 * H : (k + 1) * 4 * H], dtable[row : row + 4 * H], 4 * H)
             keep_rows(a, 4 * H, tiles, T * WIDTH, step)
             product(UT, a, K_a, zeros, dh, H)
             if ended:
@@ -143,31 +158,42 @@ def _backward(
         add_rows(sums, 4 * H, db)
 
 
+def _of(x: Any, W: Any, h_0: Any) -> tuple[Sizes, Any, Any, Any, Any]:
+    """Sizes, index, table, x and W: where x is one-hot there is an index of a table, and no feature of x."""
+    B, T, D, H = Sizes.of(x, h_0)
+    if type(x) is OneHot:
+        return Sizes(B, T, 0, H), (x.index.astype(np.intp) % W.shape[1]).reshape(-1), flat(W.T), empty(0), W[:, :0]
+    return Sizes(B, T, D, H), NO_INDEX, empty(0), flat(x), W
+
+
 def forward(
     be: Any, x: Any, h_0: Any, c_0: Any, W: Any, U: Any, b: Any, reverse: bool, lengths: Any
 ) -> tuple[Any, Any]:
-    sizes = B, T, _, H = Sizes.of(x, h_0)
+    sizes, index, table, x, W = _of(x, W, h_0)
+    B, T, _, H = sizes
     y, h_T, c_T = empty(B, T, H), empty(B, H), empty(B, H)
     tape = columns, gates, c = sizes.room(T, sizes.K), sizes.room(T, 4 * H), sizes.room(T + 1, H)
-    how = tuple(sizes), reverse, ends(lengths, sizes)
-    given = *map(flat, (x, h_0, c_0)), packed(W, U), padded(b, whole(4 * H, ROWS))
+    how = tuple(sizes), reverse, ends(lengths, sizes), index
+    given = table, x, *map(flat, (h_0, c_0)), packed(W, U), padded(b, whole(4 * H, ROWS))
     split(lambda _, first, end: _forward(first, end, *how, *given, *map(flat, (y, h_T, c_T)), *tape), sizes.blocks)
     return (y, h_T, c_T), tape
 
 
 def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool, lengths: Any) -> Any:
-    x, h_0, _, W, U, _ = inputs
-    sizes = B, T, D, H = Sizes.of(x, h_0)
-    how = tuple(sizes), reverse, ends(lengths, sizes)
+    x, h_0, _, W, U, b = inputs
+    sizes, index, table, _, W = _of(x, W, h_0)
+    B, T, D, H = sizes
+    how = tuple(sizes), reverse, ends(lengths, sizes), index
     given = gradient(g[0], B, T, H), gradient(g[1], B, H), gradient(g[2], B, H), packed(W.T), packed(U.T)
     dx, dh_0, dc_0 = empty(B, T, D) if needs[0] else empty(0), empty(B, H), empty(B, H)
-    sums = [np.zeros((parts_of(sizes.blocks), *p.shape), F32) for p in inputs[3:]]  # of each thread
+    sums = [np.zeros((parts_of(sizes.blocks), *p.shape), F32) for p in (W, U, b, table)]  # of each thread
 
     def work(part: int, first: int, end: int) -> None:
         _backward(first, end, *how, *given, *tape, *map(flat, (dx, dh_0, dc_0, *(each[part] for each in sums))))
 
     split(work, sizes.blocks)
-    return dx if needs[0] else None, dh_0, dc_0, *(each.sum(0) for each in sums)
+    dW, dU, db, dtable = (each.sum(0) for each in sums)
+    return dx if needs[0] else None, dh_0, dc_0, dtable.reshape(-1, 4 * H).T if index.size else dW, dU, db
 
 
 lstm_sequence = Kernel(forward, backward)

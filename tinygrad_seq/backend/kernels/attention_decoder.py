@@ -10,7 +10,7 @@ from typing import Any
 
 from ..base import Kernel
 from .gru import TERMS, _new_state, _sigmoid, _through_state
-from .sequence import batch_of, in_tiles, input_gradient, multiply, output_gradients, weight_gradients
+from .sequence import WeightGradients, batch_of, in_tiles, input_gradient, multiply, output_gradients, plan
 from .softmax import masked_softmax, softmax
 
 
@@ -41,7 +41,7 @@ def _forward(
     gates, bent = be.empty((T, 4 * H + A, B), y.dtype), be.empty((T, B, S, A), y.dtype)
     projected = multiply(be, W_y, given[:T, H : H + 1 + D], be.empty((T, 3 * H, B), y.dtype))
     scores, alphas, q, c = (be.empty(shape, y.dtype) for shape in ((T, B, S), (T, B, S), (B, A), (B, 1, E)))
-    product = be.empty((3 * H, B), y.dtype)
+    product, half = be.empty((3 * H, B), y.dtype), xp.full((), 0.5, y.dtype)
     for t in range(T):
         s, a, th, of_y = given[t, :H], gates[t], bent[t], projected[t]
         n, r, z, u = a[: 4 * H].reshape(4, H, B)
@@ -56,7 +56,7 @@ def _forward(
         of_y += multiply(be, W_c, given[t, H + 1 + D :], product)
         rz = a[H : 3 * H]
         rz += of_y[H:]
-        _sigmoid(xp, rz)
+        _sigmoid(xp, rz, half)
         u += b_hn
         xp.multiply(r, u, out=n)
         n += of_y[:H]
@@ -78,6 +78,9 @@ def _backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, mask: Any, pa
     dcs, dc_t, dq = (be.empty(shape, v.dtype) for shape in ((T, B, E), (E, B), (B, A)))
     # tanh' = 1 - tanh²: its 1 and its tanh² are summed apart.
     ones, squares, dv = xp.zeros((B, S, 1), v.dtype), xp.zeros(keys.shape, v.dtype), xp.zeros((1, A), v.dtype)
+    dx_side, before = gates[:, : 3 * H], given[:T]
+    how = plan(be.alone, T, B, H, H, TERMS)  # a target is short: help begins too late
+    sums = WeightGradients(be, how, (dx_side, before[:, H:]), (gates[:, H:], before[:, : H + 1]))
     ds, t1, slopes, back = (xp.zeros((n, B), v.dtype) for n in (H, H, 2 * H, H))
     for t in reversed(range(T)):
         a, th, alpha, dc = gates[t], bent[t], alphas[t], dcs[t]
@@ -109,14 +112,14 @@ def _backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, mask: Any, pa
         squares += th
         multiply(be, UW_1T, a[H:], ds)
         ds += back
-    dx_side, before = gates[:, : 3 * H], given[:T]
-    dW, db_ih = (xp.roll(each, -H, 0) for each in weight_gradients(be, dx_side, before[:, H + 1 :], TERMS))
-    dUW_1, db_hh = weight_gradients(be, gates[:, H:], before[:, :H], TERMS)
+        sums.through(t)
+    dbW, dUW_1 = sums.total()
+    dbW = xp.roll(dbW, -H, 0)
     dy = input_gradient(be, nrz[:, :D], dx_side, False) if needs[0] else None
     dh = alphas.transpose(1, 2, 0) @ dcs.swapaxes(0, 1)
     dkeys = xp.subtract(ones, squares, out=squares)
     dkeys *= v
-    return dy, ds.T, dh, dkeys, dUW_1[3 * H :], dv[0], dW, dUW_1[: 3 * H], db_ih, db_hh[: 3 * H]
+    return dy, ds.T, dh, dkeys, dUW_1[3 * H :, :H], dv[0], dbW[:, 1:], dUW_1[: 3 * H, :H], dbW[:, 0], dUW_1[: 3 * H, H]
 
 
 gru_attention_decoder = Kernel(_forward, _backward)

@@ -1,6 +1,6 @@
 """A GRU over a whole sequence, in both conventions, features first: (T, F, B).
 
-W x + b of all steps stands in the gates before the loop; each step adds its U h. Gates are held in the order n, r, z,
+W x + b is there before the loop reads it; each step adds its U h. Gates are held in the order n, r, z,
 and, where r acts after the product, u = U_n h + b_hn as a fourth: what x goes into, n r z, and what h goes into, r z u,
 are each one block. σ(a) = ½ tanh(½ a) + ½, and the rows of r and z are halved once.
 """
@@ -9,15 +9,19 @@ from typing import Any
 
 from ..base import Kernel
 from .sequence import (
+    WeightGradients,
     batch_of,
+    by_batch,
     dead_steps,
     factors_of,
     in_tiles,
+    in_tiles_of,
     input_gradient,
     multiply,
     output_gradients,
+    plan,
+    project,
     state_gradient,
-    weight_gradients,
     with_bias,
     zero_beyond,
 )
@@ -25,19 +29,19 @@ from .sequence import (
 TERMS = 128  # of a sum over steps: with 256 the error of weight_hh was 2.5 times PyTorch's
 
 
-def _sigmoid(xp: Any, a: Any) -> None:
-    """σ of what was halved already."""
-    xp.tanh(a, out=a)
-    a *= 0.5
-    a += 0.5
+def _sigmoid(xp: Any, a: Any, half: Any) -> None:
+    """σ of what was halved already; a ½ in an array, which is faster than a number of Python's."""
+    xp.tanh(a, a)
+    xp.multiply(a, half, a)
+    xp.add(a, half, a)
 
 
 def _new_state(xp: Any, h: Any, n: Any, z: Any, h_t: Any) -> None:
     """n = tanh(n) and h_t = (1 - z) n + z h = n + z (h - n)."""
-    xp.tanh(n, out=n)
-    xp.subtract(h, n, out=h_t)
-    h_t *= z
-    h_t += n
+    xp.tanh(n, n)
+    xp.subtract(h, n, h_t)
+    xp.multiply(h_t, z, h_t)
+    xp.add(h_t, n, h_t)
 
 
 def _through_state(xp: Any, dh: Any, h: Any, n: Any, rz: Any, back: Any, slopes: Any, dz: Any) -> None:
@@ -62,62 +66,88 @@ def _through_state(xp: Any, dh: Any, h: Any, n: Any, rz: Any, back: Any, slopes:
 def forward(
     be: Any, x: Any, h_0: Any, W: Any, U: Any, b_ih: Any, b_hh: Any, reverse: bool, lengths: Any
 ) -> tuple[Any, Any]:
-    xp, (B, T, _), H = be.xp, x.shape, h_0.shape[-1]
+    xp, (B, T, D), H = be.xp, x.shape, h_0.shape[-1]
+    how = plan(be, T, B, 3 * H * H, 3 * H * (D + 1))
     Wb = with_bias(be, W, b_ih, [slice(2 * H, 3 * H), slice(0, 2 * H)])  # n r z
     Wb[H:, -1] += b_hh[: 2 * H]
-    U, b_hn = U.copy(), b_hh[2 * H :, None]  # r z u
-    for rows in (Wb[H:], U[: 2 * H]):
+    bU = be.empty((3 * H, 1 + H), x.dtype)  # r z u
+    bU[: 2 * H, 0], bU[2 * H :, 0], bU[:, 1:] = 0, b_hh[2 * H :], U
+    for rows in (Wb[H:], bU[: 2 * H]):
         rows *= 0.5
-    U, Wb = in_tiles(be, U, B, T), in_tiles(be, Wb, B, T, True)
+    bU, Wb = in_tiles(be, bU, B, T), in_tiles(be, Wb, B, T, True)
     dead = dead_steps(be, lengths, T, reverse)
-    s, gates = factors_of(be, x, h_0, reverse), be.empty((T, 4 * H, B), x.dtype)
-    projected = multiply(be, Wb, s[:T, H:], be.empty((T, 3 * H, B), x.dtype))
+    (s, of_x, of_h), gates = factors_of(be, x, h_0, reverse), be.empty((T, 4 * H, B), x.dtype)
+    projected, half = be.empty((T, 3 * H, B), x.dtype), xp.full((), 0.5, x.dtype)
+    # Lists of views, one for each step: to index takes as long as a small pass.
+    bh, h, n_of_x, rz_of_x = list(of_h), list(of_h[:, 1:]), list(projected[:, :H]), list(projected[:, H:])
+    n, r, z, u, rz = (list(gates[:, k * H : m * H]) for k, m in ((0, 1), (1, 2), (2, 3), (3, 4), (1, 3)))
+    in_rows = list(in_tiles_of(bU, gates[:, H:]))
+    projected_later = project(be, Wb, of_x[:T], projected, how)
     for t in range(T):
-        h, h_t, a = s[t, :H], s[t + 1, :H], gates[t]
-        n, r, z, u = a.reshape(4, H, B)
-        multiply(be, U, h, a[H:])
-        u += b_hn
-        rz = a[H : 3 * H]
-        rz += projected[t, H:]
-        _sigmoid(xp, rz)
-        xp.multiply(r, u, out=n)
-        n += projected[t, :H]
-        _new_state(xp, h, n, z, h_t)
+        if t in projected_later:
+            projected_later[t]()
+        xp.matmul(bU, bh[t], out=in_rows[t])
+        xp.add(rz[t], rz_of_x[t], rz[t])
+        _sigmoid(xp, rz[t], half)
+        xp.multiply(r[t], u[t], n[t])
+        xp.add(n[t], n_of_x[t], n[t])
+        _new_state(xp, h[t], n[t], z[t], h[t + 1])
         if dead is not None:
-            xp.copyto(h_t, h, where=dead[t])
-    y = zero_beyond(batch_of(be, s[1:, :H], reverse), dead, reverse)
-    return (y, s[T, :H].T.copy()), (s, gates, dead)
+            xp.copyto(h[t + 1], h[t], where=dead[t])
+    y = zero_beyond(batch_of(be, of_h[1:, 1:], reverse), dead, reverse)
+    return (y, h[T].T.copy()), (s, gates, dead)
 
 
 def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool, lengths: Any) -> Any:
     xp, (x, h_0, W, U, _, _), (s, gates, dead) = be.xp, inputs, tape
-    (B, T, _), H = x.shape, h_0.shape[-1]
+    (B, T, D), H = x.shape, h_0.shape[-1]
+    how = plan(be, T, B, 3 * H * H, 3 * H * (H + D + 1), TERMS)
     UT = in_tiles(be, U.T, B, T)
     dy = output_gradients(g[0], dead, reverse)
-    dh = state_gradient(be, g[1], H, B, x.dtype)
-    t1, slopes, back = (be.empty((n, B), x.dtype) for n in (H, 2 * H, H))
-    for t in reversed(range(T)):
-        a = gates[t]
-        n, r, z, u = a.reshape(4, H, B)
-        rz = a[H : 3 * H]
-        if dy is not None:
-            dh += dy[t]
-        if dead is not None:
-            past = dh * dead[t]
-            dh *= ~dead[t]
-        _through_state(xp, dh, s[t, :H], n, rz, back, slopes, t1)
-        xp.multiply(n, u, out=t1)  # dr
-        xp.multiply(n, r, out=u)  # du
-        xp.multiply(slopes[:H], t1, out=r)
-        multiply(be, UT, a[H:], dh)
-        dh += back
-        if dead is not None:
-            dh += past
-    dx_side = gates[:, : 3 * H]
-    dW, db_ih = (xp.roll(each, -H, 0) for each in weight_gradients(be, dx_side, s[:T, H:-1], TERMS))
-    dU, db_hh = weight_gradients(be, gates[:, H:], s[:T, :H], TERMS)
-    dx = input_gradient(be, xp.roll(W, H, 0), dx_side, reverse) if needs[0] else None
-    return dx, dh.T, dW, dU, db_ih, db_hh
+    dh, back = state_gradient(be, g[1], H, B, x.dtype), be.empty((H, B), x.dtype)
+    of_x, of_h, in_rows = gates[:, : 3 * H], gates[:, H:], in_tiles_of(UT, dh)
+    a, a_h = list(gates.reshape(T, 4, H, B)), list(of_h)
+    sums = WeightGradients(be, how, (of_x, s[:T, : D + 1]), (of_h, s[:T, D:]))
+    for chunk in be.chunks(T, 2 * H * B)[::-1]:
+        z = _slopes(be, s[chunk, D + 1 :], gates[chunk], None if dead is None else dead[chunk])
+        for t in range(chunk.stop - 1, chunk.start - 1, -1):
+            if dy is not None:
+                xp.add(dh, dy[t], dh)
+            xp.multiply(z[t - chunk.start], dh, back)
+            xp.multiply(a[t], dh, a[t])
+            xp.matmul(UT, a_h[t], out=in_rows)
+            xp.add(dh, back, dh)
+        sums.through(chunk.start)
+    dWb, dbU = sums.total()
+    dWb = xp.roll(dWb, -H, 0)
+    dx = input_gradient(be, xp.roll(W, H, 0), of_x, reverse) if needs[0] else None
+    return dx, dh.T, dWb[:, :D], dbU[:, 1:], dWb[:, D], dbU[:, 0]
+
+
+def _slopes(be: Any, h: Any, gates: Any, dead: Any) -> Any:
+    """For some steps: z, what goes straight to h_{t-1}; the gates n r z u become ∂h_t/∂a of n r z, and ∂h_t/∂u.
+
+    Where a sequence is past its end, h goes through, and nothing else does.
+    """
+    xp, H = be.xp, h.shape[1]
+    n, r, z, u = (gates[:, k * H : (k + 1) * H] for k in range(4))
+    rz, kept, by_z = gates[:, H : 3 * H], z.copy(), h - n
+    rest = 1 - rz
+    n *= n
+    xp.subtract(1, n, out=n)
+    n *= rest[:, H:]  # (1 - z) (1 - n²)
+    rest *= rz  # σ (1 - σ)
+    xp.multiply(by_z, rest[:, H:], out=z)
+    u *= n
+    u *= rest[:, :H]  # by a_r
+    r *= n  # by u
+    by_r = u.copy()
+    xp.copyto(u, r)
+    xp.copyto(r, by_r)
+    if dead is not None:
+        gates *= ~dead
+        xp.copyto(kept, 1, where=dead)
+    return kept
 
 
 def cho_forward(be: Any, x: Any, h_0: Any, W: Any, U: Any, b: Any, reverse: bool, lengths: Any) -> tuple[Any, Any]:
@@ -128,33 +158,36 @@ def cho_forward(be: Any, x: Any, h_0: Any, W: Any, U: Any, b: Any, reverse: bool
         rows *= 0.5
     U_rz, Wb = in_tiles(be, U_rz, B, T), in_tiles(be, Wb, B, T, True)
     dead = dead_steps(be, lengths, T, reverse)
-    s, gates = factors_of(be, x, h_0, reverse), be.empty((T, 3 * H, B), x.dtype)
-    multiply(be, Wb, s[:T, H:], gates)
+    (s, of_x, of_h), gates = factors_of(be, x, h_0, reverse), be.empty((T, 3 * H, B), x.dtype)
+    multiply(be, Wb, of_x[:T], gates)
     rhs = be.empty((T, H, B), x.dtype)
+    half = xp.full((), 0.5, x.dtype)
     p_rz, p_n = be.empty((2 * H, B), x.dtype), be.empty((H, B), x.dtype)
     for t in range(T):
-        h, h_t, a = s[t, :H], s[t + 1, :H], gates[t]
+        h, h_t, a = of_h[t, 1:], of_h[t + 1, 1:], gates[t]
         n, r, z = a.reshape(3, H, B)
         rz = a[H:]
         rz += multiply(be, U_rz, h, p_rz)
-        _sigmoid(xp, rz)
+        _sigmoid(xp, rz, half)
         n += multiply(be, U_n, xp.multiply(r, h, out=rhs[t]), p_n)
         _new_state(xp, h, n, z, h_t)
         if dead is not None:
             xp.copyto(h_t, h, where=dead[t])
-    y = zero_beyond(batch_of(be, s[1:, :H], reverse), dead, reverse)
-    return (y, s[T, :H].T.copy()), (s, gates, rhs, dead)
+    y = zero_beyond(batch_of(be, of_h[1:, 1:], reverse), dead, reverse)
+    return (y, of_h[T, 1:].T.copy()), (s, gates, rhs, dead)
 
 
 def cho_backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: bool, lengths: Any) -> Any:
     xp, (x, h_0, W, U, _), (s, gates, rhs, dead) = be.xp, inputs, tape
-    (B, T, _), H = x.shape, h_0.shape[-1]
+    (B, T, D), H = x.shape, h_0.shape[-1]
+    how = plan(be, T, B, 3 * H * H, 3 * H * (H + D + 1), TERMS)
     UT_rz, UT_n = in_tiles(be, U[: 2 * H].T, B, T), in_tiles(be, U[2 * H :].T, B, T)
     dy = output_gradients(g[0], dead, reverse)
     dh = state_gradient(be, g[1], H, B, x.dtype)
     t1, slopes, back = (be.empty((n, B), x.dtype) for n in (H, 2 * H, H))
+    sums = WeightGradients(be, how, (gates, s[:T, : D + 1]), (gates[:, H:], s[:T, D + 1 :]), (gates[:, :H], rhs))
     for t in reversed(range(T)):
-        h, a = s[t, :H], gates[t]
+        h, a = s[t, D + 1 :], gates[t]
         n, r, z = a.reshape(3, H, B)
         rz = a[H:]
         if dy is not None:
@@ -171,12 +204,12 @@ def cho_backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any, reverse: b
         dh += back
         if dead is not None:
             dh += past
-    dW, db = (xp.roll(each, -H, 0) for each in weight_gradients(be, gates, s[:T, H:-1], TERMS))
-    dU_rz, _ = weight_gradients(be, gates[:, H:], s[:T, :H], TERMS)
-    dU_n, _ = weight_gradients(be, gates[:, :H], rhs, TERMS)
+        sums.through(t)
+    dWb, dU_rz, dU_n = sums.total()
+    dWb = xp.roll(dWb, -H, 0)
     dx = input_gradient(be, xp.roll(W, H, 0), gates, reverse) if needs[0] else None
-    return dx, dh.T, dW, xp.concatenate([dU_rz, dU_n], 0), db
+    return dx, dh.T, dWb[:, :D], xp.concatenate([dU_rz, dU_n], 0), dWb[:, D]
 
 
-gru_sequence = Kernel(forward, backward)
+gru_sequence = by_batch(Kernel(forward, backward), 2, lambda x, h, *_: 3 * h.shape[1] ** 2)
 gru_cho_sequence = Kernel(cho_forward, cho_backward)

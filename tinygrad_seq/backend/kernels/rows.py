@@ -49,6 +49,39 @@ class RowsGradient(np.lib.mixins.NDArrayOperatorsMixin):
         return getattr(self.array, name)
 
 
+class OneHot:
+    """One-hot vectors (B, T, V), for a kernel that reads their index, (B, T); an array to whoever takes it for one."""
+
+    def __init__(self, index: Any, V: int, xp: Any, dtype: Any) -> None:
+        self.index, self.xp, self.shape, self.dtype = index, xp, (*index.shape, V), dtype
+        self.size = index.size * V
+
+    @cached_property
+    def array(self) -> Any:
+        hot = self.xp.zeros((self.index.size, self.shape[-1]), self.dtype)
+        hot[self.xp.arange(self.index.size), self.index.reshape(-1)] = 1
+        return hot.reshape(self.shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.array(self.array, dtype, copy=copy)
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes: nothing before somebody takes it for an array."""
+        return int(self.array.nbytes) if "array" in self.__dict__ else 0
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.array[key]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.array, name)
+
+
 def written_out(g: Any) -> Any:
     """The array that a gradient is."""
     return g.array if type(g) is RowsGradient else g
@@ -73,9 +106,7 @@ def over_rows(kernel: Kernel, index: Any, V: int, at: int) -> Kernel:
             W_rows = W @ rows.T
             # Not where 0 · inf would reach places that do not read that row, nor where x was written into since.
             if xp.isfinite(W_rows).all() and (rows[places] == x.reshape(-1, D)).all():
-                hot = xp.zeros((B * T, V), x.dtype)
-                hot[xp.arange(B * T), places] = 1
-                replaced = [hot.reshape(B, T, V), *inputs[1:at], W_rows, *inputs[at + 1 :]]
+                replaced = [OneHot(index, V, xp, x.dtype), *inputs[1:at], W_rows, *inputs[at + 1 :]]
                 ys, tape = kernel.forward(be, *replaced, **static)
                 return ys, (tape, replaced, rows)
         ys, tape = kernel.forward(be, *inputs, **static)
