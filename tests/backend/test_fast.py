@@ -114,13 +114,18 @@ def others() -> Iterator[tuple[str, Case]]:
 def attentions() -> Iterator[tuple[str, Case]]:
     """One head and many, of the same keys and of others, on sizes below, at and above those of a vector."""
     sizes = [(1, 1, 3, 8, 2), (2, 16, 16, 8, 2), (3, 5, 33, 12, 3), (2, 43, 20, 8, 4)]
-    for (B, S, T, D, N), causal, masked in itertools.product(sizes, (False, True), (None, "keys", "pairs")):
+    ways = itertools.product(sizes, (False, True), (None, "keys", "pairs", "padding"), (0.0, 0.3))
+    for (B, S, T, D, N), causal, masked, dropout in ways:
         mask = None
-        if masked:
+        if masked == "padding":  # the last sequence is all of it
+            mask = (np.arange(T) < np.arange(B)[::-1, None] * T // B)[:, None, None]
+        elif masked:
             shape = (B, 1, 1, T) if masked == "keys" else (N, S, T)
             mask = np.random.default_rng(S).random(shape) > 0.4  # some queries see nothing
-        how = {"mask": mask, "causal": causal, "dropout": 0.0, "key": 0}
-        name = f"B{B}-S{S}-T{T}-D{D}-N{N}{'-causal' * causal}{f'-{masked}' if masked else ''}"
+        how = {"mask": mask, "causal": causal, "dropout": dropout, "key": 2**64 - 3}
+        name = (
+            f"B{B}-S{S}-T{T}-D{D}-N{N}{'-causal' * causal}{f'-{masked}' if masked else ''}{'-dropout' * bool(dropout)}"
+        )
         heads = [numbers(B, N, S, D // N), numbers(B, N, T, D // N, seed=1), numbers(B, N, T, 5, seed=2)]
         yield f"attention-{name}", Case(ScaledDotProductAttention, heads, how)
         x = [numbers(B, S, D), numbers(B, T, D, seed=1), numbers(B, T, D, seed=2)]
@@ -263,6 +268,7 @@ def test_layouts_and_who_writes(name: str) -> None:
         or "3, 43" in name
         or "2, 70" in name
         or "-B2-S16" in name
+        and "padding" not in name  # which is not read
     ],
 )
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -312,6 +318,16 @@ def test_float64_and_empty_batches_are_left_to_numpy() -> None:
     assert not ran_compiled(case.apply(tensors(case, np.float64)))
     empty = case._replace(inputs=[a[:0] for a in case.inputs[:3]] + case.inputs[3:])
     assert not ran_compiled(empty.apply(tensors(empty, np.float32)))
+
+
+def test_keys_that_no_query_sees_are_not_read() -> None:
+    """Neither padding nor the future of all queries side by side: nan there changes nothing."""
+    case = CASES["attention-B3-S5-T33-D12-N3-padding"]
+    q, k, v = case.inputs
+    k, v = k.copy(), v.copy()
+    k[:2, :, 22:] = v[:2, :, 22:] = np.nan  # beyond all of these lengths, 22 and 11
+    again = case._replace(inputs=[q, k, v])
+    np.testing.assert_array_equal(*(each.apply(tensors(each, np.float32))[0].data for each in (case, again)))
 
 
 def test_adam_is_numpy_s() -> None:
