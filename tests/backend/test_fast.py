@@ -14,7 +14,7 @@ import pytest
 import tinygrad_seq as ts
 from tinygrad_seq.backend import backend_for, fast, threads
 from tinygrad_seq.core import FusedOp
-from tinygrad_seq.ops.attention import MultiHeadAttention, ScaledDotProductAttention
+from tinygrad_seq.ops.attention import MaskedSoftmax, MultiHeadAttention, ScaledDotProductAttention
 from tinygrad_seq.ops.attention_decoder import UNNAMED, GRUAttentionDecoder
 from tinygrad_seq.ops.elementwise import Gelu
 from tinygrad_seq.ops.gru import GRUSequence
@@ -23,6 +23,7 @@ from tinygrad_seq.ops.loss import CrossEntropy
 from tinygrad_seq.ops.lstm import LSTMSequence
 from tinygrad_seq.ops.normalization import LayerNorm
 from tinygrad_seq.ops.rnn import RNNSequence
+from tinygrad_seq.ops.softmax import LogSoftmax, Softmax
 
 pytest.importorskip("numba")
 if os.environ.get("TINYGRAD_SEQ_FAST") == "0":
@@ -103,6 +104,15 @@ def others() -> Iterator[tuple[str, Case]]:
         parameters = [numbers(*D, seed=1) if weight else None, numbers(*D, seed=2) if bias else None]
         name = f"layer_norm-{shape}{'-weight' * weight}{'-bias' * bias}"
         yield name, Case(LayerNorm, [numbers(*shape), *parameters], {"eps": 1e-5})
+    for shape in [(1,), (3, 5), (17, 64), (4, 6, 33)]:
+        x = numbers(*shape, scale=3.0)
+        yield f"softmax-{shape}", Case(Softmax, [x], {"axis": -1})
+        yield f"log_softmax-{shape}", Case(LogSoftmax, [x], {"axis": len(shape) - 1})
+        for of in (shape, shape[-1:]):  # a mask of its own for each row; one for all
+            mask = np.random.default_rng(1).random(of) > 0.4
+            if len(of) > 1:
+                mask[1] = False
+            yield f"masked_softmax-{shape}-{of}", Case(MaskedSoftmax, [x], {"mask": mask})
     for shape, ignored in itertools.product([(2,), (1, 3), (5, 96), (4, 6, 33)], (None, 1)):
         targets = np.random.default_rng(1).integers(0, shape[-1], shape[:-1])
         if targets.size:

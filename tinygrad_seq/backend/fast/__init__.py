@@ -26,9 +26,12 @@ FILES = {
     "gru_sequence": "gru",
     "layer_norm": "norm",
     "linear": "linear",
+    "log_softmax": "softmax",
     "lstm_sequence": "lstm",
+    "masked_softmax": "softmax",
     "multi_head_attention": "attention",
     "rnn_sequence": "rnn",
+    "softmax": "softmax",
 }
 
 

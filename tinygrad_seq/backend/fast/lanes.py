@@ -139,6 +139,22 @@ def larger(typing: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic
+def largest(typing: Any, x: Any) -> Any:
+    """The largest of all lanes."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        (x,), n = args, WIDTH
+        places = ir.VectorType(ir.IntType(32), WIDTH)
+        while n > 1:  # the upper half of what is left against the lower
+            n //= 2
+            y = builder.shuffle_vector(x, x, ir.Constant(places, [k % n + n if k < n else k for k in range(WIDTH)]))
+            x = builder.select(builder.fcmp_ordered(">", y, x), y, x)
+        return builder.extract_element(x, ir.Constant(ir.IntType(32), 0))
+
+    return types.float32(LANES), generate
+
+
+@intrinsic
 def exp(typing: Any, x: Any) -> Any:
     """eˣ of each, as `vector.exp` has it."""
 
@@ -173,6 +189,31 @@ def _arithmetic(symbol: Any, instruction: str) -> None:
 
 for _symbol, _instruction in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
     _arithmetic(_symbol, _instruction)
+
+
+@jit
+def highest(a: Any) -> Any:
+    """The largest number of a row, which may have any length; nan is passed over."""
+    found, k = a[0], 0
+    if a.size >= WIDTH:
+        high = load(a, 0)
+        highs = high, high, high, high
+        while k + 4 * WIDTH <= a.size:  # four at a time, since each waits for the one before
+            highs = (
+                larger(highs[0], load(a, k)),
+                larger(highs[1], load(a, k + WIDTH)),
+                larger(highs[2], load(a, k + 2 * WIDTH)),
+                larger(highs[3], load(a, k + 3 * WIDTH)),
+            )
+            k += 4 * WIDTH
+        high = larger(larger(highs[0], highs[1]), larger(highs[2], highs[3]))
+        while k + WIDTH <= a.size:
+            high = larger(high, load(a, k))
+            k += WIDTH
+        found = max(found, largest(high))
+    for j in range(k, a.size):
+        found = max(found, a[j])
+    return found
 
 
 # -- products
