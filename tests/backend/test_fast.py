@@ -123,7 +123,7 @@ def others() -> Iterator[tuple[str, Case]]:
 
 def attentions() -> Iterator[tuple[str, Case]]:
     """One head and many, of the same keys and of others, on sizes below, at and above those of a vector."""
-    sizes = [(1, 1, 3, 8, 2), (2, 16, 16, 8, 2), (3, 5, 33, 12, 3), (2, 43, 20, 8, 4)]
+    sizes = [(1, 1, 3, 8, 2), (2, 1, 37, 66, 2), (2, 16, 16, 8, 2), (3, 5, 33, 12, 3), (2, 43, 20, 8, 4)]
     ways = itertools.product(sizes, (False, True), (None, "keys", "pairs", "padding"), (0.0, 0.3))
     for (B, S, T, D, N), causal, masked, dropout in ways:
         mask = None
@@ -136,7 +136,7 @@ def attentions() -> Iterator[tuple[str, Case]]:
         name = (
             f"B{B}-S{S}-T{T}-D{D}-N{N}{'-causal' * causal}{f'-{masked}' if masked else ''}{'-dropout' * bool(dropout)}"
         )
-        heads = [numbers(B, N, S, D // N), numbers(B, N, T, D // N, seed=1), numbers(B, N, T, 5, seed=2)]
+        heads = [numbers(B, N, S, D // N), numbers(B, N, T, D // N, seed=1), numbers(B, N, T, D // N + 3, seed=2)]
         yield f"attention-{name}", Case(ScaledDotProductAttention, heads, how)
         x = [numbers(B, S, D), numbers(B, T, D, seed=1), numbers(B, T, D, seed=2)]
         weights = [numbers(3 * D, D, seed=3), numbers(3 * D, seed=4), numbers(D, D, seed=5), numbers(D, seed=6)]
@@ -328,6 +328,21 @@ def test_float64_and_empty_batches_are_left_to_numpy() -> None:
     assert not ran_compiled(case.apply(tensors(case, np.float64)))
     empty = case._replace(inputs=[a[:0] for a in case.inputs[:3]] + case.inputs[3:])
     assert not ran_compiled(empty.apply(tensors(empty, np.float32)))
+
+
+def test_one_query_reads_keys_and_values_in_their_cache() -> None:
+    """They lie in a longer array, which is not copied."""
+    case = CASES["attention-B2-S1-T37-D66-N2-keys"]
+    expected = case.apply(xs := tensors(case, np.float32))
+    q, *others = tensors(case, np.float32)
+    for x in others:
+        x.data = np.concatenate([x.data, np.full_like(x.data, np.nan)], 2)[:, :, :37]
+    again = case.apply([q, *others])
+    assert ran_compiled(again)
+    np.testing.assert_array_equal(again[0].data, expected[0].data)
+    gs = (ts.grad(ys, given, seeds(ys)) for ys, given in ((again, [q, *others]), (expected, xs)))
+    for a, b in zip(*gs, strict=True):
+        np.testing.assert_array_equal(a.data, b.data)
 
 
 def test_keys_that_no_query_sees_are_not_read() -> None:

@@ -14,8 +14,8 @@ from ..base import Kernel
 from ..kernels.attention import TILE, projections
 from .blas import SGEMM
 from .compiler import jit, kernel
-from .lanes import exp, first_lanes, lanes, larger, load, square, store, turn, where
-from .linear import affine, affine_back
+from .lanes import exp, first_lanes, lanes, larger, load, number, square, store, total, turn, where
+from .linear import PRODUCTS, affine, affine_back
 from .sequence import F32, empty, flat
 from .team import job, share, team
 from .vector import WIDTH, at, transposed, whole
@@ -325,6 +325,78 @@ def _attend_back(team: Any, *inputs: Any) -> None:
     share(_attend_back_job(inputs), team, inputs)
 
 
+# -- one query a sequence, as each new token has it: keys and values are read where a cache has them
+
+
+@jit
+def _attend_one_part(
+    part: int,
+    parts: int,
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Any,
+    highest: Any,
+    share: Any,
+    out: Any,
+) -> None:
+    """k: (B, N, T, d) and v: (B, N, T, E), whose features lie side by side; q: (B · N · d); out: (B · N · E)."""
+    (_, N, T, d), E, scale, e = (
+        k.shape,
+        v.shape[3],
+        F32(1 / np.sqrt(k.shape[3])),
+        np.empty(whole(k.shape[2], WIDTH), F32),
+    )
+    (k_sequence, k_head, k_row, _), (v_sequence, v_head, v_row, _) = k.strides, v.strides
+    count = highest.size // WIDTH
+    for each in range(count * part // parts, count * (part + 1) // parts):
+        b, head = each // N, each % N
+        k_here, v_here = (b * k_sequence + head * k_head) // 4, (b * v_sequence + head * v_head) // 4
+        mask_here = each * T
+        high = LOW if mask.size else F32(-np.inf)
+        for j in range(T):
+            if mask.size and not mask[mask_here + j]:
+                e[j] = LOW
+                continue
+            here, products, score = k_here + j * k_row // 4, lanes(F32(0)), F32(0)
+            for f in range(0, d - WIDTH + 1, WIDTH):
+                products = products + load(q, each * d + f) * load(k, here + f)
+            for f in range(d // WIDTH * WIDTH, d):
+                score += q[each * d + f] * number(k, here + f)
+            score += total(products)
+            e[j] = score
+            high = max(high, score)
+        for j in range(T, e.size):
+            e[j] = LOW
+        sums, scales, highs = lanes(F32(0)), lanes(scale), lanes(high)
+        for j in range(0, T, WIDTH):
+            weight = exp((load(e, j) - highs) * scales)
+            store(e, j, weight)
+            sums = sums + (first_lanes(T - j, weight, lanes(F32(0))))
+        highest[each * WIDTH], share[each * WIDTH] = high, F32(0) if high == LOW else F32(1) / total(sums)
+        for f in range(0, E - WIDTH + 1, WIDTH):
+            found = lanes(F32(0))
+            for j in range(T):
+                found = found + lanes(e[j]) * load(v, v_here + j * v_row // 4 + f)
+            store(out, each * E + f, found * lanes(share[each * WIDTH]))
+        for f in range(E // WIDTH * WIDTH, E):
+            some = F32(0)
+            for j in range(T):
+                some += e[j] * number(v, v_here + j * v_row // 4 + f)
+            out[each * E + f] = some * share[each * WIDTH]
+
+
+_attend_one_job = job(_attend_one_part)
+
+
+@kernel
+def _attend_one(team: Any, *inputs: Any) -> None:
+    share(_attend_one_job(inputs), team, inputs)
+
+
+# -- what both need
+
+
 def _fits(S: int, T: int) -> bool:
     return 0 < S <= TILE and T <= TILE
 
@@ -350,26 +422,34 @@ def _dropping(p: float, key: int) -> tuple[int, int, float]:
 
 def _forward(be: Any, Q: Any, K: Any, V: Any, mask: Any, causal: bool, dropout: float, key: int) -> Any:
     (*lead, S, d), (T, E) = Q.shape, V.shape[-2:]
-    if not _fits(S, T) or not (K.flags.c_contiguous and V.flags.c_contiguous):  # not to copy a cache
+    if not _fits(S, T):
         return None
     if mask is not None:
         mask = np.broadcast_to(mask, (*lead, *mask.shape[-2:])).reshape(-1, 1, *mask.shape[-2:])
     seen, apart = _masks(mask, T)
     sizes = Sizes(1, S, T, d, E, T - S if causal else T, *apart, *_dropping(dropout, key))
-    count = math.prod(lead)
-    inputs = flat(Q), d, flat(K), d, flat(V), E, seen, *(empty(count * whole(S, WIDTH)) for _ in range(2))
-    out = empty(*Q.shape[:-1], E)
-    _attend(team(count * S * T), *inputs, out.reshape(-1), E, sizes)
-    return out, (inputs, sizes)
+    count, out = math.prod(lead), empty(*Q.shape[:-1], E)
+    highest, share = (np.zeros(count * whole(S, WIDTH), F32) for _ in range(2))
+    if S == 1 and len(lead) == 2 and not dropout and K.strides[-1] == V.strides[-1] == 4:
+        work = count * T * (d + E) // PRODUCTS
+        _attend_one(team(work), flat(Q), K, V, seen, highest, share, out.reshape(-1))
+        return out, (None, seen, highest, share, sizes)
+    if not (K.flags.c_contiguous and V.flags.c_contiguous):  # not to copy a cache
+        return None
+    inputs = flat(Q), d, flat(K), d, flat(V), E
+    _attend(team(count * S * T), *inputs, seen, highest, share, out.reshape(-1), E, sizes)
+    return out, (inputs, seen, highest, share, sizes)
 
 
 def _backward(
     be: Any, tape: Any, inputs: Any, g: Any, needs: Any, mask: Any, causal: bool, dropout: float, key: int
 ) -> Any:
-    laid_out, sizes = tape
+    laid_out, *kept, sizes = tape
+    if laid_out is None:
+        laid_out = [part for x in inputs for part in (flat(x), x.shape[-1])]
     gs = tuple(empty(*x.shape) for x in inputs)
     work = math.prod(inputs[0].shape[:-1]) * sizes.T
-    _attend_back(team(work), *laid_out, flat(g), sizes.E, *(x.reshape(-1) for x in gs), sizes)
+    _attend_back(team(work), *laid_out, *kept, flat(g), sizes.E, *(x.reshape(-1) for x in gs), sizes)
     return gs
 
 

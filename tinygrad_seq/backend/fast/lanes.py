@@ -82,6 +82,17 @@ def load(typing: Any, a: Any, k: Any) -> Any:
 
 
 @intrinsic
+def number(typing: Any, a: Any, k: Any) -> Any:
+    """What lies k numbers after the first of an array of any layout."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = cgutils.create_struct_proxy(signature.args[0])(context, builder, args[0])
+        return builder.load(builder.gep(array.data, [args[1]]))
+
+    return types.float32(a, types.intp), generate
+
+
+@intrinsic
 def store(typing: Any, a: Any, k: Any, x: Any) -> Any:
     """a[k : k + WIDTH] = x."""
 
@@ -138,20 +149,30 @@ def larger(typing: Any, a: Any, b: Any) -> Any:
     return LANES(LANES, LANES), generate
 
 
+def _folded(builder: Any, x: Any, together: Any) -> Any:
+    """All lanes as one, half of them with the other half, and so on."""
+    n = WIDTH
+    while n > 1:
+        n //= 2
+        y = builder.shuffle_vector(x, x, ir.Constant(INTEGERS, [k % n + n if k < n else k for k in range(WIDTH)]))
+        x = together(x, y)
+    return builder.extract_element(x, ir.Constant(ir.IntType(32), 0))
+
+
 @intrinsic
 def largest(typing: Any, x: Any) -> Any:
     """The largest of all lanes."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        (x,), n = args, WIDTH
-        places = ir.VectorType(ir.IntType(32), WIDTH)
-        while n > 1:  # the upper half of what is left against the lower
-            n //= 2
-            y = builder.shuffle_vector(x, x, ir.Constant(places, [k % n + n if k < n else k for k in range(WIDTH)]))
-            x = builder.select(builder.fcmp_ordered(">", y, x), y, x)
-        return builder.extract_element(x, ir.Constant(ir.IntType(32), 0))
+        return _folded(builder, args[0], lambda a, b: builder.select(builder.fcmp_ordered(">", b, a), b, a))
 
     return types.float32(LANES), generate
+
+
+@intrinsic
+def total(typing: Any, x: Any) -> Any:
+    """The sum of all lanes."""
+    return types.float32(LANES), lambda context, builder, _, args: _folded(builder, args[0], builder.fadd)
 
 
 @intrinsic
