@@ -136,6 +136,7 @@ def _filled(n: int) -> int:
 # What compiled kernels keep, where it is something else.
 COMPILED_TAPES: dict[str, Callable[[list[Any], dict[str, Any]], float]] = {
     "attention": _compiled_attention,
+    "dropout": lambda shapes, static: 0,
     "gelu": lambda shapes, static: 0,
     "gru_attention_decoder": _compiled_decoder,
     "gru_sequence": _compiled(5, 0),  # n r z u, h

@@ -14,6 +14,7 @@ from ..base import Kernel
 from ..kernels.attention import TILE, projections
 from .blas import SGEMM
 from .compiler import jit, kernel
+from .dropout import dropping, random_bits
 from .lanes import exp, first_lanes, lanes, larger, load, number, square, store, total, turn, where
 from .linear import PRODUCTS, affine, affine_back
 from .sequence import F32, empty, flat
@@ -167,23 +168,13 @@ def _score_gradients(alpha: Any, de: Any, rows: int, scale: Any) -> None:
 
 
 @jit
-def _bits(key: Any, place: int) -> Any:
-    """The 32 random bits of a place: `Backend.keep_mask`."""
-    x = np.uint64(place // 2 + 1) * np.uint64(0x9E3779B97F4A7C15) + key
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    x = x ^ (x >> np.uint64(31))
-    return np.uint32(x >> np.uint64(32 * (place % 2)))
-
-
-@jit
 def _drop(a: Any, seen: int, i: int, n: int, each: int, factor: Any, sizes: Any) -> None:
     """a, of the weights of the queries from i on, times 0 or `factor`, as dropout has it for each."""
     key, threshold = np.uint64(sizes.key), np.uint32(sizes.threshold)
     for j in range(seen):
         first = (each * sizes.T + j) * sizes.S + i
         for m in range(n):
-            a[j * WIDTH + m] *= factor if _bits(key, first + m) >= threshold else F32(0)
+            a[j * WIDTH + m] *= factor if random_bits(key, first + m) >= threshold else F32(0)
 
 
 # -- shared
@@ -412,11 +403,6 @@ def _masks(mask: Any, T: int) -> tuple[Any, tuple[int, int, int, int]]:
     return turned.reshape(-1), (0 if B == 1 else N * n, 0 if N == 1 else n, queries, int(queries > 1))
 
 
-def _dropping(p: float, key: int) -> tuple[int, int, float]:
-    """What dropout compares random bits with, their key, and what it multiplies the weights it keeps by."""
-    return min(round(p * 2**32), 2**32 - 1), key - (key >> 63 << 64), 1 / (1 - p)
-
-
 # -- one head
 
 
@@ -427,7 +413,7 @@ def _forward(be: Any, Q: Any, K: Any, V: Any, mask: Any, causal: bool, dropout: 
     if mask is not None:
         mask = np.broadcast_to(mask, (*lead, *mask.shape[-2:])).reshape(-1, 1, *mask.shape[-2:])
     seen, apart = _masks(mask, T)
-    sizes = Sizes(1, S, T, d, E, T - S if causal else T, *apart, *_dropping(dropout, key))
+    sizes = Sizes(1, S, T, d, E, T - S if causal else T, *apart, *dropping(dropout, key))
     count, out = math.prod(lead), empty(*Q.shape[:-1], E)
     highest, share = (np.zeros(count * whole(S, WIDTH), F32) for _ in range(2))
     if S == 1 and len(lead) == 2 and not dropout and K.strides[-1] == V.strides[-1] == 4:
@@ -485,7 +471,7 @@ def _heads_forward(
         for n in range(end - first):
             parts += [y[n * D :], width]
     seen, apart = _masks(mask, T)
-    sizes = Sizes(heads, S, T, D // heads, D // heads, T - S if causal else T, *apart, *_dropping(dropout, key))
+    sizes = Sizes(heads, S, T, D // heads, D // heads, T - S if causal else T, *apart, *dropping(dropout, key))
     parts += [seen, *(empty(B * heads * whole(S, WIDTH)) for _ in range(2))]
     concat, y = empty(B * S * D), empty(B, S, D)
     _attend(team(B * heads * S * T), *parts, concat, D, sizes)
