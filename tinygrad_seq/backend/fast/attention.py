@@ -168,12 +168,12 @@ def _score_gradients(alpha: Any, de: Any, rows: int, scale: Any) -> None:
 
 
 @jit
-def _drop(a: Any, seen: int, i: int, n: int, each: int, factor: Any, sizes: Any) -> None:
+def _drop(a: Any, seen: int, i: int, each: int, factor: Any, sizes: Any) -> None:
     """a, of the weights of the queries from i on, times 0 or `factor`, as dropout has it for each."""
     key, threshold = np.uint64(sizes.key), np.uint32(sizes.threshold)
     for j in range(seen):
         first = (each * sizes.T + j) * sizes.S + i
-        for m in range(n):
+        for m in range(WIDTH):  # beyond n is nobody's
             a[j * WIDTH + m] *= factor if random_bits(key, first + m) >= threshold else F32(0)
 
 
@@ -218,7 +218,7 @@ def _attend_part(
             _hide(e, seen, i, n, mask, mask_here, sizes)
             _weights(e, whole(seen, WIDTH), lowest, scale, highest, share, each * queries + i)
             if sizes.threshold:
-                _drop(e, seen, i, n, each, factor, sizes)
+                _drop(e, seen, i, each, factor, sizes)
             for f in range(0, E, WIDTH):
                 square(e, 0, v_strips, f * all_seen, seen, found, 0)
                 for m in range(WIDTH):
@@ -287,10 +287,10 @@ def _attend_back_part(
             rows = whole(seen, WIDTH)
             _weights_again(alpha, rows, scale, highest, share, each * queries + i)
             if sizes.threshold:
-                _drop(de, seen, i, n, each, factor, sizes)
+                _drop(de, seen, i, each, factor, sizes)
             _score_gradients(alpha, de, rows, scale)
             if sizes.threshold:
-                _drop(alpha, seen, i, n, each, factor, sizes)
+                _drop(alpha, seen, i, each, factor, sizes)
             for f in range(0, d, WIDTH):
                 square(de, 0, k_strips, f * all_seen, seen, found, 0)
                 _into_rows(found, dq, q_here + i * q_row + f, q_row, n, min(WIDTH, d - f))
