@@ -6,7 +6,7 @@ PY = $(VENV)/bin/python
 PIP = $(PY) -m pip --disable-pip-version-check install --quiet
 METADATA = setup.cfg pyproject.toml
 # The version is exact, because the tests replace CuPy's CUDA calls by host ones.
-CUPY = cupy-cuda13x==14.2.0 nvidia-cuda-runtime nvidia-cuda-crt ml_dtypes pytest-xdist
+CUPY = cupy-cuda13x==14.2.0 nvidia-cuda-runtime nvidia-cuda-crt ml_dtypes
 
 export PYTHON
 
@@ -29,8 +29,9 @@ help:
 demo: $(VENV)/.installed-all
 	$(VENV)/bin/tinygrad-seq demo
 
+# A process for each core; each computes with threads of its own, so more than four gain little.
 test: $(VENV)/.installed-test
-	$(PY) -m pytest
+	$(PY) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/.installed-check
 	$(PY) -m ruff check

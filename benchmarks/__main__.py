@@ -11,12 +11,12 @@ from rich.console import Console
 
 from . import machine
 from .contender import KINDS
+from .page import PAGE, RESULTS, page
+from .report import markdown, save_plots, tables
 from .side_by_side import Settings, measure
 from .table import OURS, ROWS
 
-FOLDER = Path(__file__).resolve().parent
-RESULTS = FOLDER / "results"  # what the docs cite
-OUT = FOLDER.parent / "out" / "benchmarks"
+OUT = Path(__file__).resolve().parents[1] / "out" / "benchmarks"
 OTHER = ("scaling", "memory", "loop", "pictures", "import")  # what is measured beside the rows
 QUICK = ("lstm-256", "gru", "gpt", "seq2seq", "write-lstm-1", "overhead")  # under --quick, where nothing is named
 PEERS = tuple(name for name in KINDS if name not in OURS)
@@ -41,13 +41,15 @@ def main(arguments: list[str] | None = None) -> int:
         # Six digits of each number.
         text = json.dumps(json.loads(json.dumps(results), parse_float=lambda x: float(f"{float(x):.6g}")), indent=1)
         (folder / "results.json").write_text(text + "\n", encoding="utf-8")
-    from .report import markdown, save_plots, tables
 
     for table in tables(results):
         table.show(console)
     (folder / "results.md").write_text(markdown(results), encoding="utf-8")
     save_plots(results, folder)
     console.print(f"all of it, and plots: {folder}", highlight=False)
+    if options.keep:
+        PAGE.write_text(page(), encoding="utf-8")
+        console.print(f"the page of the docs: {PAGE}", highlight=False)
     failed = [found["failed"] for found in [*results["rows"].values(), *results["scaling"].values()]]
     return 1 if any(failed) else 0
 

@@ -25,6 +25,13 @@ LOOKS: dict[str, dict[str, Any]] = {
     "tinygrad": {"color": plots.GREEN, "marker": "D"},
 }
 
+# Titles of tables.
+RATIOS = "PyTorch's time / theirs: above 1 is faster"
+MEMORY = "Peak memory, MB: a model and its steps + what the library loads with the first of them, after its import"
+SCALING = "Time of a step, ms, by size; k in time ∝ sizeᵏ"
+GROWTH = "Memory, MB, by the length T; k in memory ∝ Tᵏ"
+LOOP = "The Trainer's loop: predictions per second against its bare step's"
+
 
 class Table(NamedTuple):
     title: str
@@ -115,7 +122,7 @@ def _ratios(rows: Mapping[str, Any]) -> Table:
         ratios = [row["contenders"].get(each, {}).get("ratio") for each in names]
         if any(ratios):
             lines.append([name, *("–" if not r else _spread(r) for r in ratios)])
-    return Table("PyTorch's time / theirs: above 1 is faster", ["row", *(KINDS[name].label for name in names)], lines)
+    return Table(RATIOS, ["row", *(KINDS[name].label for name in names)], lines)
 
 
 def _spread(values: Mapping[str, float]) -> str:
@@ -137,8 +144,7 @@ def _memory(rows: Mapping[str, Any]) -> Table:
         cells = [f"{c['memory']:.1f} + {c['loaded']:.1f}" if c else "–" for c in map(found.get, names)]
         if found:
             lines.append([name, *cells, *ratios])
-    title = "Peak memory, MB: a model and its steps + what the library loads with the first of them, after its import"
-    return Table(title, ["row", *(KINDS[name].label for name in names), "ours / PyTorch's", "of the sums"], lines)
+    return Table(MEMORY, ["row", *(KINDS[name].label for name in names), "ours / PyTorch's", "of the sums"], lines)
 
 
 def _scaling(scaling: Mapping[str, Any]) -> Table:
@@ -150,7 +156,7 @@ def _scaling(scaling: Mapping[str, Any]) -> Table:
                 for value, seconds in zip(line["values"], line["seconds"], strict=True)
             )
             lines.append([series["about"], series["size"], KINDS[name].label, points, _exponent(line["exponent"])])
-    return Table("Time of a step, ms, by size; k in time ∝ sizeᵏ", ["what", "size", "", "ms", "k"], lines)
+    return Table(SCALING, ["what", "size", "", "ms", "k"], lines)
 
 
 def _growth(memory: Mapping[str, Any]) -> Table:
@@ -158,7 +164,7 @@ def _growth(memory: Mapping[str, Any]) -> Table:
     for way in memory.values():
         points = ", ".join(f"{T:,}: {_digits(MB)}" for T, MB in zip(way["lengths"], way["MB"], strict=True))
         lines.append([way["about"], points, _exponent(way["exponent"])])
-    return Table("Memory, MB, by the length T; k in memory ∝ Tᵏ", ["what", "MB", "k"], lines)
+    return Table(GROWTH, ["what", "MB", "k"], lines)
 
 
 def _loop(loop: Mapping[str, Any]) -> Table:
@@ -170,9 +176,8 @@ def _loop(loop: Mapping[str, Any]) -> Table:
             for each in ("cost", "cost_in_cpu")
         )
         lines.append([found["about"], *speeds, *costs, _digits(found["checkpoint"])])
-    title = "The Trainer's loop: predictions per second against its bare step's"
     columns = ["what", "bare step", "loop", "loop's cost, % of time", "% of CPU time", "a checkpoint, ms"]
-    return Table(title, columns, lines)
+    return Table(LOOP, columns, lines)
 
 
 def _pictures(pictures: Mapping[str, Any]) -> Table:

@@ -23,6 +23,7 @@ from benchmarks import (
     loop,
     machine,
     memory,
+    page,
     pictures,
     report,
     rows,
@@ -299,6 +300,8 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(scaling, "ROWS", TINY)
     monkeypatch.setattr(command, "OUT", tmp_path / "out")
     monkeypatch.setattr(command, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(page, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(command, "PAGE", tmp_path / "speed.md")
     monkeypatch.setattr(scaling, "SERIES", {"T": scaling.Series("LSTM", "lstm-256", "T", (2, 3))})
     monkeypatch.setattr(memory, "WAYS", {name: way._replace(lengths=(8, 16)) for name, way in memory.WAYS.items()})
     some = {name: pictures.SUBJECTS[name]._replace(sizes=(2, 4)) for name in ("opened", "grid", "loop")}
@@ -370,7 +373,7 @@ def made_up() -> dict[str, Any]:
     return {
         "command": "python -m benchmarks lstm-256",
         "date": "2026-01-01 00:00",
-        "machine": {"processor": "one"},
+        "machine": {"processor": "one", "cores": 2},
         "settings": {"rounds": 3, "seconds": 0.1, "threads": 2},
         "rows": {"lstm-256": row, "gru": row | {"about": "GRU", "contenders": {"numpy": contenders["numpy"]}}},
         "scaling": {},
@@ -386,6 +389,27 @@ def test_kept_results_are_shown_again(tmp_path: Path) -> None:
     assert "| lstm-256 | 4.00 (3.60–4.40) | 2.00 (1.80–2.20) |" in text
     assert "| lstm-256 | 50.0 + 2.0 | 50.0 + 2.0 | 100.0 + 30.0 | 0.50 | 0.40 |" in text
     assert (tmp_path / "rows.png").stat().st_size > 2000
+
+
+def test_the_page_of_what_was_kept(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest in full with its plots, the others by a line; without any it says so."""
+    assert page.page().endswith("No results are kept yet.\n")
+    older = made_up() | {"date": "2025-12-31 00:00"}
+    for name, results in (("second", made_up()), ("first", older)):
+        monkeypatch.setattr(command, "run", lambda options, say, results=results: results)
+        assert command.main(["--keep", name]) == 0
+    text = (small / "speed.md").read_text(encoding="utf-8")
+    assert text == page.page()
+    assert "## Measured: second\n" in text and "| lstm-256 | 4.00 (3.60–4.40) | 2.00 (1.80–2.20) |" in text
+    assert "results/second/rows.png)" in text and "growth.png" not in text  # no scaling was measured
+    assert text.rstrip().endswith("- [first](../benchmarks/results/first/results.md): 2025-12-31, one, 2 cores")
+    for title in (report.RATIOS, report.MEMORY):
+        assert f"### {title}\n" in text
+    assert f"### {report.GROWTH}" not in text
+
+
+def test_the_kept_page_is_what_was_kept() -> None:
+    assert page.PAGE.read_text(encoding="utf-8") == page.page()
 
 
 def test_names_and_peers() -> None:
