@@ -356,6 +356,16 @@ def test_one_query_reads_keys_and_values_in_their_cache() -> None:
         np.testing.assert_array_equal(a.data, b.data)
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (20,), (43, 1), (4, 1, 1)])
+def test_a_mask_of_fewer_axes_is_that_of_all(shape: tuple[int, ...]) -> None:
+    case = CASES["attention-B2-S43-T20-D8-N4"]
+    mask = np.random.default_rng(0).random(shape) > 0.3
+    small, whole = (
+        case._replace(static=case.static | {"mask": each}) for each in (mask, np.broadcast_to(mask, (2, 4, 43, 20)))
+    )
+    np.testing.assert_array_equal(*(each.apply(tensors(each, np.float32))[0].data for each in (small, whole)))
+
+
 def test_keys_that_no_query_sees_are_not_read() -> None:
     """Neither padding nor the future of all queries side by side: nan there changes nothing."""
     case = CASES["attention-B3-S5-T33-D12-N3-padding"]

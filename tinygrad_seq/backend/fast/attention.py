@@ -332,12 +332,8 @@ def _attend_one_part(
     out: Any,
 ) -> None:
     """k: (B, N, T, d) and v: (B, N, T, E), whose features lie side by side; q: (B · N · d); out: (B · N · E)."""
-    (_, N, T, d), E, scale, e = (
-        k.shape,
-        v.shape[3],
-        F32(1 / np.sqrt(k.shape[3])),
-        np.empty(whole(k.shape[2], WIDTH), F32),
-    )
+    (_, N, T, d), E = k.shape, v.shape[3]
+    e, scale = np.empty(whole(T, WIDTH), F32), F32(1 / np.sqrt(d))
     (k_sequence, k_head, k_row, _), (v_sequence, v_head, v_row, _) = k.strides, v.strides
     count = highest.size // WIDTH
     for each in range(count * part // parts, count * (part + 1) // parts):
@@ -363,7 +359,7 @@ def _attend_one_part(
         for j in range(0, T, WIDTH):
             weight = exp((load(e, j) - highs) * scales)
             store(e, j, weight)
-            sums = sums + (first_lanes(T - j, weight, lanes(F32(0))))
+            sums = sums + first_lanes(T - j, weight, lanes(F32(0)))
         highest[each * WIDTH], share[each * WIDTH] = high, F32(0) if high == LOW else F32(1) / total(sums)
         for f in range(0, E - WIDTH + 1, WIDTH):
             found = lanes(F32(0))
@@ -406,17 +402,23 @@ def _masks(mask: Any, T: int) -> tuple[Any, tuple[int, int, int, int]]:
 # -- one head
 
 
+def _in_rows(x: Any) -> bool:
+    """Whether the features of a row lie side by side, and all rows whole numbers apart."""
+    return bool(x.strides[-1] == 4 and x.flags.aligned)
+
+
 def _forward(be: Any, Q: Any, K: Any, V: Any, mask: Any, causal: bool, dropout: float, key: int) -> Any:
     (*lead, S, d), (T, E) = Q.shape, V.shape[-2:]
     if not _fits(S, T):
         return None
     if mask is not None:
+        mask = np.atleast_2d(mask)
         mask = np.broadcast_to(mask, (*lead, *mask.shape[-2:])).reshape(-1, 1, *mask.shape[-2:])
     seen, apart = _masks(mask, T)
     sizes = Sizes(1, S, T, d, E, T - S if causal else T, *apart, *dropping(dropout, key))
     count, out = math.prod(lead), empty(*Q.shape[:-1], E)
     highest, share = (np.zeros(count * whole(S, WIDTH), F32) for _ in range(2))
-    if S == 1 and len(lead) == 2 and not dropout and K.strides[-1] == V.strides[-1] == 4:
+    if S == 1 and len(lead) == 2 and not dropout and _in_rows(K) and _in_rows(V):
         work = count * T * (d + E) // PRODUCTS
         _attend_one(team(work), flat(Q), K, V, seen, highest, share, out.reshape(-1))
         return out, (None, seen, highest, share, sizes)
