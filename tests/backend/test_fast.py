@@ -14,8 +14,9 @@ import pytest
 import tinygrad_seq as ts
 from tinygrad_seq.backend import backend_for, fast, threads
 from tinygrad_seq.core import FusedOp
-from tinygrad_seq.ops.attention import MultiHeadAttention, ScaledDotProductAttention
+from tinygrad_seq.ops.attention import MaskedSoftmax, MultiHeadAttention, ScaledDotProductAttention
 from tinygrad_seq.ops.attention_decoder import UNNAMED, GRUAttentionDecoder
+from tinygrad_seq.ops.dropout import Dropout
 from tinygrad_seq.ops.elementwise import Gelu
 from tinygrad_seq.ops.gru import GRUSequence
 from tinygrad_seq.ops.linalg import Linear
@@ -23,6 +24,7 @@ from tinygrad_seq.ops.loss import CrossEntropy
 from tinygrad_seq.ops.lstm import LSTMSequence
 from tinygrad_seq.ops.normalization import LayerNorm
 from tinygrad_seq.ops.rnn import RNNSequence
+from tinygrad_seq.ops.softmax import LogSoftmax, Softmax
 
 pytest.importorskip("numba")
 if os.environ.get("TINYGRAD_SEQ_FAST") == "0":
@@ -95,6 +97,7 @@ def others() -> Iterator[tuple[str, Case]]:
     """The kernels that work element by element and row by row."""
     for shape in [(), (1,), (3, 5), (17, 64), (2, 70, 33)]:
         yield f"gelu-{shape}", Case(Gelu, [numbers(*shape, scale=2.0)], {})
+        yield f"dropout-{shape}", Case(Dropout, [numbers(*shape)], {"p": 0.3, "key": 2**64 - 3})
     for x, W, bias in itertools.product([(3,), (1, 4), (5, 4), (2, 35, 33)], (1, 2, 40), (False, True)):
         weights = [numbers(W, x[-1], seed=1), numbers(W, seed=2) if bias else None]
         yield f"linear-{x}-{W}{'-bias' * bias}", Case(Linear, [numbers(*x), *weights], {})
@@ -103,6 +106,15 @@ def others() -> Iterator[tuple[str, Case]]:
         parameters = [numbers(*D, seed=1) if weight else None, numbers(*D, seed=2) if bias else None]
         name = f"layer_norm-{shape}{'-weight' * weight}{'-bias' * bias}"
         yield name, Case(LayerNorm, [numbers(*shape), *parameters], {"eps": 1e-5})
+    for shape in [(1,), (3, 5), (17, 64), (4, 6, 33)]:
+        x = numbers(*shape, scale=3.0)
+        yield f"softmax-{shape}", Case(Softmax, [x], {"axis": -1})
+        yield f"log_softmax-{shape}", Case(LogSoftmax, [x], {"axis": len(shape) - 1})
+        for of in (shape, shape[-1:]):  # a mask of its own for each row; one for all
+            mask = np.random.default_rng(1).random(of) > 0.4
+            if len(of) > 1:
+                mask[1] = False
+            yield f"masked_softmax-{shape}-{of}", Case(MaskedSoftmax, [x], {"mask": mask})
     for shape, ignored in itertools.product([(2,), (1, 3), (5, 96), (4, 6, 33)], (None, 1)):
         targets = np.random.default_rng(1).integers(0, shape[-1], shape[:-1])
         if targets.size:
@@ -113,15 +125,20 @@ def others() -> Iterator[tuple[str, Case]]:
 
 def attentions() -> Iterator[tuple[str, Case]]:
     """One head and many, of the same keys and of others, on sizes below, at and above those of a vector."""
-    sizes = [(1, 1, 3, 8, 2), (2, 16, 16, 8, 2), (3, 5, 33, 12, 3), (2, 43, 20, 8, 4)]
-    for (B, S, T, D, N), causal, masked in itertools.product(sizes, (False, True), (None, "keys", "pairs")):
+    sizes = [(1, 1, 3, 8, 2), (2, 1, 37, 66, 2), (2, 16, 16, 8, 2), (3, 5, 33, 12, 3), (2, 43, 20, 8, 4)]
+    ways = itertools.product(sizes, (False, True), (None, "keys", "pairs", "padding"), (0.0, 0.3))
+    for (B, S, T, D, N), causal, masked, dropout in ways:
         mask = None
-        if masked:
+        if masked == "padding":  # the last sequence is all of it
+            mask = (np.arange(T) < np.arange(B)[::-1, None] * T // B)[:, None, None]
+        elif masked:
             shape = (B, 1, 1, T) if masked == "keys" else (N, S, T)
             mask = np.random.default_rng(S).random(shape) > 0.4  # some queries see nothing
-        how = {"mask": mask, "causal": causal, "dropout": 0.0, "key": 0}
-        name = f"B{B}-S{S}-T{T}-D{D}-N{N}{'-causal' * causal}{f'-{masked}' if masked else ''}"
-        heads = [numbers(B, N, S, D // N), numbers(B, N, T, D // N, seed=1), numbers(B, N, T, 5, seed=2)]
+        how = {"mask": mask, "causal": causal, "dropout": dropout, "key": 2**64 - 3}
+        name = (
+            f"B{B}-S{S}-T{T}-D{D}-N{N}{'-causal' * causal}{f'-{masked}' if masked else ''}{'-dropout' * bool(dropout)}"
+        )
+        heads = [numbers(B, N, S, D // N), numbers(B, N, T, D // N, seed=1), numbers(B, N, T, D // N + 3, seed=2)]
         yield f"attention-{name}", Case(ScaledDotProductAttention, heads, how)
         x = [numbers(B, S, D), numbers(B, T, D, seed=1), numbers(B, T, D, seed=2)]
         weights = [numbers(3 * D, D, seed=3), numbers(3 * D, seed=4), numbers(D, D, seed=5), numbers(D, seed=6)]
@@ -225,7 +242,7 @@ def test_the_second_derivative_is_the_definition_s(name: str) -> None:
         ys = case.apply(xs := tensors(case, dtype))
         gs = ts.grad(ys, given(xs), seeds(ys), create_graph=True)
         having = [g for g in gs if g.requires_grad]
-        return [*gs, *ts.grad(having, given(xs), seeds(having))]
+        return [*gs, *(ts.grad(having, given(xs), seeds(having)) if having else [])]  # dropout has none
 
     with ts.definitions():
         exact = second(np.float64)
@@ -263,6 +280,7 @@ def test_layouts_and_who_writes(name: str) -> None:
         or "3, 43" in name
         or "2, 70" in name
         or "-B2-S16" in name
+        and "padding" not in name  # which is not read
     ],
 )
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -279,10 +297,10 @@ def test_nan_and_inf_go_through(name: str, bad: float) -> None:
 
 
 @on_threads_too
-def test_results_are_the_same_to_the_bit() -> None:
+@pytest.mark.parametrize("name", ["lstm_sequence-B33-T3-D40-H27", "attention-B2-S43-T20-D8-N4-dropout"])
+def test_results_are_the_same_to_the_bit(name: str) -> None:
     """For a number of threads; what a sequence becomes does not depend on it at all."""
-    case = CASES["lstm_sequence-B33-T3-D40-H27"]
-    runs = []
+    case, runs = CASES[name], []
     for _ in range(3):
         ys = case.apply(xs := tensors(case, np.float32))
         runs.append([*ys, *ts.grad(ys, xs, seeds(ys))])
@@ -295,13 +313,22 @@ def test_results_are_the_same_to_the_bit() -> None:
 
 
 @on_threads_too
-def test_outputs_and_gradients_stay_what_they_are() -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gru_sequence-B17-T4-D20-H37",
+        "multi_head_attention-1-B2-S16-T16-D8-N2",
+        "attention-B2-S1-T37-D66-N2",
+        "softmax-(3, 5)",
+    ],
+)
+def test_outputs_and_gradients_stay_what_they_are(name: str) -> None:
     """No buffer that is used again is handed out."""
-    case, held = CASES["gru_sequence-B17-T4-D20-H37"], []
+    case, held = CASES[name], []
     for step in range(4):
-        xs = [ts.tensor(a + np.float32(step), requires_grad=True) for a in case.inputs]
+        xs = [None if a is None else ts.tensor(a + np.float32(step), requires_grad=True) for a in case.inputs]
         ys = case.apply(xs)
-        for y in [*ys, *ts.grad(ys, xs, seeds(ys))]:
+        for y in [*ys, *ts.grad(ys, given(xs), seeds(ys))]:
             held.append((y.data, y.data.copy()))
     for array, copy in held:
         np.testing.assert_array_equal(array, copy)
@@ -312,6 +339,41 @@ def test_float64_and_empty_batches_are_left_to_numpy() -> None:
     assert not ran_compiled(case.apply(tensors(case, np.float64)))
     empty = case._replace(inputs=[a[:0] for a in case.inputs[:3]] + case.inputs[3:])
     assert not ran_compiled(empty.apply(tensors(empty, np.float32)))
+
+
+def test_one_query_reads_keys_and_values_in_their_cache() -> None:
+    """They lie in a longer array, which is not copied."""
+    case = CASES["attention-B2-S1-T37-D66-N2-keys"]
+    expected = case.apply(xs := tensors(case, np.float32))
+    q, *others = tensors(case, np.float32)
+    for x in others:
+        x.data = np.concatenate([x.data, np.full_like(x.data, np.nan)], 2)[:, :, :37]
+    again = case.apply([q, *others])
+    assert ran_compiled(again)
+    np.testing.assert_array_equal(again[0].data, expected[0].data)
+    gs = (ts.grad(ys, given, seeds(ys)) for ys, given in ((again, [q, *others]), (expected, xs)))
+    for a, b in zip(*gs, strict=True):
+        np.testing.assert_array_equal(a.data, b.data)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (20,), (43, 1), (4, 1, 1)])
+def test_a_mask_of_fewer_axes_is_that_of_all(shape: tuple[int, ...]) -> None:
+    case = CASES["attention-B2-S43-T20-D8-N4"]
+    mask = np.random.default_rng(0).random(shape) > 0.3
+    small, whole = (
+        case._replace(static=case.static | {"mask": each}) for each in (mask, np.broadcast_to(mask, (2, 4, 43, 20)))
+    )
+    np.testing.assert_array_equal(*(each.apply(tensors(each, np.float32))[0].data for each in (small, whole)))
+
+
+def test_keys_that_no_query_sees_are_not_read() -> None:
+    """Neither padding nor the future of all queries side by side: nan there changes nothing."""
+    case = CASES["attention-B3-S5-T33-D12-N3-padding"]
+    q, k, v = case.inputs
+    k, v = k.copy(), v.copy()
+    k[:2, :, 22:] = v[:2, :, 22:] = np.nan  # beyond all of these lengths, 22 and 11
+    again = case._replace(inputs=[q, k, v])
+    np.testing.assert_array_equal(*(each.apply(tensors(each, np.float32))[0].data for each in (case, again)))
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.1])

@@ -268,7 +268,7 @@ def _leading_axes(q: Any, k: Any, v: Any) -> tuple[int, ...]:
     elif not k.shape[-2] or not k.shape[-1]:
         problem = "expected at least one key, of at least one feature"
     elif q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
-        return q.shape[:-2]
+        return tuple(q.shape[:-2])
     else:
         try:
             return np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])

@@ -114,19 +114,34 @@ def _compiled_decoder(shapes: list[Any], static: dict[str, Any]) -> float:
 
 
 def _compiled_attention(shapes: list[Any], static: dict[str, Any]) -> float:
-    """α, where it runs compiled; else as in NumPy."""
+    """Of each row of α its largest score and its sum, where it runs compiled; else as in NumPy."""
     (*lead, S, _), (T, _) = shapes[0], shapes[1][-2:]
-    runs = _weights(S, T) == T and not static["dropout"]
-    return math.prod(lead) * S * T if runs else _attention(shapes, static)
+    return math.prod(lead) * 2 * _filled(S) if _weights(S, T) == T else _attention(shapes, static)
+
+
+def _compiled_heads(shapes: list[Any], static: dict[str, Any]) -> float:
+    """q, k, v, the heads side by side, and of each row of α the same."""
+    B, S, D = shapes[0]
+    T = (shapes[1] or shapes[0])[1]
+    if _weights(S, T) != T:
+        return _multi_head(shapes, static)
+    return B * (2 * S * D + 2 * T * D + static["heads"] * 2 * _filled(S))
+
+
+def _filled(n: int) -> int:
+    """Whole blocks of 16."""
+    return -(-n // 16) * 16
 
 
 # What compiled kernels keep, where it is something else.
 COMPILED_TAPES: dict[str, Callable[[list[Any], dict[str, Any]], float]] = {
     "attention": _compiled_attention,
+    "dropout": lambda shapes, static: 0,
     "gelu": lambda shapes, static: 0,
     "gru_attention_decoder": _compiled_decoder,
     "gru_sequence": _compiled(5, 0),  # n r z u, h
     "lstm_sequence": _compiled(5, 1),  # i f o c̃, c: tanh c is computed again
+    "multi_head_attention": _compiled_heads,
     "rnn_sequence": _compiled(1, 0),  # h
 }
 
@@ -205,10 +220,10 @@ def memory_ledger(outputs: Tensor | Iterable[Tensor], steps: int | None = None) 
 
         LSTM  B T (D + 7 H)     GRU  B T (D + 5 H)     RNN  B T (D + H)     attention  B S (D + N T), T up to 256
 
-    or, in compiled kernels, which fill up B to a multiple of 16, a little less or more. A kernel may keep other things
-    than these; the prediction stays less than a fifth away. Measured are the arrays that the graph holds. An array that
-    several operations keep counts once, for the first of them; weights and constants, which are there in any case, do
-    not count.
+    or, in compiled kernels, which fill up B to a multiple of 16, a little less or more; compiled attention keeps B S D.
+    A kernel may keep other things than these; the prediction stays less than a fifth away. Measured are the arrays that
+    the graph holds. An array that several operations keep counts once, for the first of them; weights and constants,
+    which are there in any case, do not count.
 
     Args:
         outputs: a loss, or several tensors, before their backward pass.

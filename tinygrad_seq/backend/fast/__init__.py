@@ -21,14 +21,18 @@ FILES = {
     "add_rows": "embedding",
     "attention": "attention",
     "cross_entropy": "loss",
+    "dropout": "dropout",
     "gelu": "gelu",
     "gru_attention_decoder": "attention_decoder",
     "gru_sequence": "gru",
     "layer_norm": "norm",
     "linear": "linear",
+    "log_softmax": "softmax",
     "lstm_sequence": "lstm",
+    "masked_softmax": "softmax",
     "multi_head_attention": "attention",
     "rnn_sequence": "rnn",
+    "softmax": "softmax",
 }
 
 

@@ -96,7 +96,7 @@ def _tile(typing: Any, A: Any, z: Any, b: Any, out: Any, K: Any) -> Any:
 
 
 @intrinsic
-def _transposed(typing: Any, source: Any, stride: Any, target: Any, target_stride: Any) -> Any:
+def transposed(typing: Any, source: Any, stride: Any, target: Any, target_stride: Any) -> Any:
     """A square of WIDTH rows, `stride` apart, as its columns."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -204,9 +204,9 @@ def keep_rows(a: Any, M: int, tiles: Any, K: int, step: int) -> None:
     for m in range(0, M, ROWS):
         to = m * K + step * WIDTH * ROWS
         if ROWS >= WIDTH:  # two squares, which overlap
-            _transposed(at(a, m * WIDTH), WIDTH, at(tiles, to), ROWS)
+            transposed(at(a, m * WIDTH), WIDTH, at(tiles, to), ROWS)
             rest = ROWS - WIDTH
-            _transposed(at(a, (m + rest) * WIDTH), WIDTH, at(tiles, to + rest), ROWS)
+            transposed(at(a, (m + rest) * WIDTH), WIDTH, at(tiles, to + rest), ROWS)
         else:
             for b in range(WIDTH):
                 for r in range(ROWS):
@@ -217,7 +217,7 @@ def keep_rows(a: Any, M: int, tiles: Any, K: int, step: int) -> None:
 def keep_columns(z: Any, N: int, columns: Any, K: int, step: int) -> None:
     """A block (N, WIDTH) as rows of (N / WIDTH, K, WIDTH): those of one step."""
     for f in range(0, N, WIDTH):
-        _transposed(at(z, f * WIDTH), WIDTH, at(columns, f * K + step * WIDTH * WIDTH), WIDTH)
+        transposed(at(z, f * WIDTH), WIDTH, at(columns, f * K + step * WIDTH * WIDTH), WIDTH)
 
 
 # Terms of one sum: the shorter, the less float32 rounds. With 512 a GRU had twice PyTorch's error in weight_hh.
@@ -252,7 +252,7 @@ def to_block(source: Any, first: int, stride: int, n: int, features: int, block:
     f = 0
     if n == WIDTH:
         while f + WIDTH <= features:
-            _transposed(at(source, first + f), stride, at(block, f * WIDTH), WIDTH)
+            transposed(at(source, first + f), stride, at(block, f * WIDTH), WIDTH)
             f += WIDTH
     while f < features:
         for b in range(n):
@@ -266,7 +266,7 @@ def from_block(block: Any, features: int, target: Any, first: int, stride: int, 
     f = 0
     if n == WIDTH:
         while f + WIDTH <= features:
-            _transposed(at(block, f * WIDTH), WIDTH, at(target, first + f), stride)
+            transposed(at(block, f * WIDTH), WIDTH, at(target, first + f), stride)
             f += WIDTH
     while f < features:
         for b in range(n):
