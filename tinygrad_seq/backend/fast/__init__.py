@@ -21,6 +21,7 @@ FILES = {
     "add_rows": "embedding",
     "attention": "attention",
     "cross_entropy": "loss",
+    "exact_gelu": "gelu",
     "gelu": "gelu",
     "gru_attention_decoder": "attention_decoder",
     "gru_sequence": "gru",
