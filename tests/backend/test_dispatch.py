@@ -74,6 +74,7 @@ def test_the_table_of_kernels_is_complete_on_every_backend(backend: Any) -> None
         "cross_entropy",
         "layer_norm",
         "gelu",
+        "exact_gelu",
         "dropout",
         "linear",
         "lstm_sequence",

@@ -17,7 +17,7 @@ from tinygrad_seq.core import FusedOp
 from tinygrad_seq.ops.attention import MaskedSoftmax, MultiHeadAttention, ScaledDotProductAttention
 from tinygrad_seq.ops.attention_decoder import UNNAMED, GRUAttentionDecoder
 from tinygrad_seq.ops.dropout import Dropout
-from tinygrad_seq.ops.elementwise import Gelu
+from tinygrad_seq.ops.elementwise import ExactGelu, Gelu
 from tinygrad_seq.ops.gru import GRUSequence
 from tinygrad_seq.ops.linalg import Linear
 from tinygrad_seq.ops.loss import CrossEntropy
@@ -98,6 +98,7 @@ def others() -> Iterator[tuple[str, Case]]:
     for shape in [(), (1,), (3, 5), (17, 64), (2, 70, 33)]:
         yield f"gelu-{shape}", Case(Gelu, [numbers(*shape, scale=2.0)], {})
         yield f"dropout-{shape}", Case(Dropout, [numbers(*shape)], {"p": 0.3, "key": 2**64 - 3})
+        yield f"exact_gelu-{shape}", Case(ExactGelu, [numbers(*shape, scale=2.0)], {})
     for x, W, bias in itertools.product([(3,), (1, 4), (5, 4), (2, 35, 33)], (1, 2, 40), (False, True)):
         weights = [numbers(W, x[-1], seed=1), numbers(W, seed=2) if bias else None]
         yield f"linear-{x}-{W}{'-bias' * bias}", Case(Linear, [numbers(*x), *weights], {})

@@ -29,6 +29,7 @@ MASKS = {
 def cases() -> Iterator[tuple[str, Callable[..., Any], list[Any]]]:
     x, keys, values = numbers(B, S, D), numbers(B, T, D), numbers(B, T, D)
     yield "gelu", lambda x: ts.ops.gelu(x, "tanh"), [numbers(33, 7)]
+    yield "exact gelu", ts.ops.gelu, [numbers(33, 7)]
     yield "gelu of a number", lambda x: ts.ops.gelu(x, "tanh"), [numbers()]
     for shape in [(D,), (1, D), (33, D), (3, 5, D)]:
         yield f"linear-{shape}", ts.ops.linear, [numbers(*shape), numbers(9, D), numbers(9)]

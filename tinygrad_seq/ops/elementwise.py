@@ -241,6 +241,15 @@ class Gelu(FusedOp):
         return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
+class ExactGelu(FusedOp):
+    """x · ½ (1 + erf(x / √2))."""
+
+    kernel = "exact_gelu"
+
+    def definition(self, x: Any) -> Any:
+        return x * (0.5 * (1 + erf(x * math.sqrt(0.5))))
+
+
 def add(a: Any, b: Any) -> Any:
     """a + b, broadcast."""
     return Add()(a, b)
@@ -348,7 +357,7 @@ def gelu(x: Any, approximate: str = "none") -> Any:
         return Gelu()(x)
     if approximate != "none":
         raise ValueError(f"gelu: approximate is 'none' or 'tanh', got {approximate!r}")
-    return x * (0.5 * (1 + erf(x * math.sqrt(0.5))))
+    return ExactGelu()(x)
 
 
 def maximum(a: Any, b: Any) -> Any:

@@ -77,6 +77,7 @@ TAPES: dict[str, Callable[[list[Any], dict[str, Any]], float]] = {
     "crf_log_likelihood": _crf,
     "cross_entropy": _cross_entropy,
     "dropout": lambda shapes, static: math.prod(shapes[0]) / 4,  # the mask: a byte each, where others have four
+    "exact_gelu": _elements,  # Φ
     "gelu": _elements,  # tanh
     "gru_attention_decoder": _decoder,
     "gru_cho_sequence": _recurrent(5, 1),  # n r z, h, r ⊙ h
@@ -137,9 +138,11 @@ def _filled(n: int) -> int:
 COMPILED_TAPES: dict[str, Callable[[list[Any], dict[str, Any]], float]] = {
     "attention": _compiled_attention,
     "dropout": lambda shapes, static: 0,
+    "exact_gelu": lambda shapes, static: 0,
     "gelu": lambda shapes, static: 0,
     "gru_attention_decoder": _compiled_decoder,
     "gru_sequence": _compiled(5, 0),  # n r z u, h
+    "layer_norm": lambda shapes, static: 2 * math.prod(shapes[0][:-1]),  # μ and 1 / σ
     "lstm_sequence": _compiled(5, 1),  # i f o c̃, c: tanh c is computed again
     "multi_head_attention": _compiled_heads,
     "rnn_sequence": _compiled(1, 0),  # h

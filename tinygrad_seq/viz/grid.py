@@ -33,7 +33,16 @@ ENDS_WITH_GRADIENTS = 5  # where it is to be seen how they fade
 ROLLED = "rolled"
 ALL, LAST = -1, -2  # instead of a step: the whole sequence, and what is left after its last step
 PASSES = PLUMBING | {"Concatenate"}  # what these are made from is where their arrows begin
-AT_EACH_STEP = {"Linear", "Embed", "Softmax", "LogSoftmax", "LayerNorm", "Gelu", "Dropout"}  # they never mix steps
+AT_EACH_STEP = {
+    "Linear",
+    "Embed",
+    "Softmax",
+    "LogSoftmax",
+    "LayerNorm",
+    "Gelu",
+    "ExactGelu",
+    "Dropout",
+}  # they never mix steps
 
 
 class _Row:

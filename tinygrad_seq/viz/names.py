@@ -13,7 +13,8 @@ from ..nn import Module
 OPS = {
     "Add": "+", "Sub": "−", "Mul": "×", "Div": "÷", "Neg": "−( )", "MatMul": "@", "Sigmoid": "σ", "Tanh": "tanh",
     "Exp": "exp", "Log": "log", "Sqrt": "√", "Abs": "|·|", "Sum": "Σ", "Relu": "ReLU", "LogSumExp": "log Σ exp",
-    "Gelu": "GELU", "Embed": "embedding", "LSTMSequence": "LSTM sequence", "Concatenate": "concatenate",
+    "Gelu": "GELU", "ExactGelu": "exact GELU", "Embed": "embedding", "LSTMSequence": "LSTM sequence",
+    "Concatenate": "concatenate",
     "Where": "where", "CumSum": "running Σ", "Erf": "erf",
 }  # fmt: skip
 INFIX = ("Add", "Sub", "Mul", "Div")  # small round nodes; a number joins the label

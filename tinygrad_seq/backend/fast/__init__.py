@@ -22,6 +22,7 @@ FILES = {
     "attention": "attention",
     "cross_entropy": "loss",
     "dropout": "dropout",
+    "exact_gelu": "gelu",
     "gelu": "gelu",
     "gru_attention_decoder": "attention_decoder",
     "gru_sequence": "gru",

@@ -1,5 +1,6 @@
-"""GELU by tanh as x σ(2u), in one pass each way: to compute σ again is faster than to keep and read it."""
+"""GELU, exact and by tanh, in one pass each way: to compute σ and Φ again is faster than to keep and read them."""
 
+import math
 from typing import Any
 
 from ..base import Kernel
@@ -7,13 +8,14 @@ from ..kernels.gelu import A, C
 from .compiler import jit, kernel
 from .sequence import F32, empty, flat
 from .team import job, share, team
-from .vector import sigmoid
+from .vector import normal, sigmoid
 
-SCALE, CUBE, ONE = F32(2 * A), F32(2 * C), F32(1)  # 2u = SCALE x + CUBE x³
+SCALE, CUBE, ONE = F32(2 * A), F32(2 * C), F32(1)  # 2u = SCALE x + CUBE x³, and ½ (1 + tanh u) = σ(2u)
+DENSITY = F32(1 / math.sqrt(2 * math.pi))
 
 
 @jit
-def _gelu_part(part: int, parts: int, x: Any, y: Any) -> None:
+def _tanh_part(part: int, parts: int, x: Any, y: Any) -> None:
     first, end = x.size * part // parts, x.size * (part + 1) // parts
     x, y = x[first:end], y[first:end]
     for k in range(x.size):
@@ -21,7 +23,7 @@ def _gelu_part(part: int, parts: int, x: Any, y: Any) -> None:
 
 
 @jit
-def _gelu_back_part(part: int, parts: int, x: Any, g: Any, dx: Any) -> None:
+def _tanh_back_part(part: int, parts: int, x: Any, g: Any, dx: Any) -> None:
     first, end = x.size * part // parts, x.size * (part + 1) // parts
     x, g, dx = x[first:end], g[first:end], dx[first:end]
     for k in range(x.size):
@@ -31,29 +33,60 @@ def _gelu_back_part(part: int, parts: int, x: Any, g: Any, dx: Any) -> None:
         dx[k] = g[k] * (s + s * slope)
 
 
-_gelu_job, _gelu_back_job = job(_gelu_part), job(_gelu_back_part)
+@jit
+def _exact_part(part: int, parts: int, x: Any, y: Any) -> None:
+    first, end = x.size * part // parts, x.size * (part + 1) // parts
+    x, y = x[first:end], y[first:end]
+    for k in range(x.size):
+        y[k] = x[k] * normal(x[k])[0]
+
+
+@jit
+def _exact_back_part(part: int, parts: int, x: Any, g: Any, dx: Any) -> None:
+    first, end = x.size * part // parts, x.size * (part + 1) // parts
+    x, g, dx = x[first:end], g[first:end], dx[first:end]
+    for k in range(x.size):
+        below, density = normal(x[k])
+        dx[k] = g[k] * (below + x[k] * (DENSITY * density))
+
+
+# One by one, not made by a function: numba does not find closures again in its cache.
+_tanh_job, _tanh_back_job = job(_tanh_part), job(_tanh_back_part)
+_exact_job, _exact_back_job = job(_exact_part), job(_exact_back_part)
 
 
 @kernel
-def _gelu(team: Any, *inputs: Any) -> None:
-    share(_gelu_job(inputs), team, inputs)
+def _tanh(team: Any, *inputs: Any) -> None:
+    share(_tanh_job(inputs), team, inputs)
 
 
 @kernel
-def _gelu_back(team: Any, *inputs: Any) -> None:
-    share(_gelu_back_job(inputs), team, inputs)
+def _tanh_back(team: Any, *inputs: Any) -> None:
+    share(_tanh_back_job(inputs), team, inputs)
 
 
-def _forward(be: Any, x: Any) -> tuple[Any, Any]:
-    y = empty(*x.shape)
-    _gelu(team(x.size), flat(x), y.reshape(-1))
-    return y, ()
+@kernel
+def _exact(team: Any, *inputs: Any) -> None:
+    share(_exact_job(inputs), team, inputs)
 
 
-def _backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any) -> Any:
-    dx = empty(*g.shape)
-    _gelu_back(team(g.size), flat(inputs[0]), flat(g), dx.reshape(-1))
-    return dx
+@kernel
+def _exact_back(team: Any, *inputs: Any) -> None:
+    share(_exact_back_job(inputs), team, inputs)
 
 
-gelu = Kernel(_forward, _backward)
+def _kernel(there: Any, back: Any) -> Kernel:
+    def forward(be: Any, x: Any) -> tuple[Any, Any]:
+        y = empty(*x.shape)
+        there(team(x.size), flat(x), y.reshape(-1))
+        return y, ()
+
+    def backward(be: Any, tape: Any, inputs: Any, g: Any, needs: Any) -> Any:
+        dx = empty(*g.shape)
+        back(team(g.size), flat(inputs[0]), flat(g), dx.reshape(-1))
+        return dx
+
+    return Kernel(forward, backward)
+
+
+gelu, exact_gelu = _kernel(_tanh, _tanh_back), _kernel(_exact, _exact_back)

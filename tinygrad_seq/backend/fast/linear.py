@@ -9,7 +9,7 @@ from ..kernels.linear import linear as plain
 from .blas import SGEMM, multiply
 from .compiler import jit, kernel
 from .sequence import F32, empty, flat
-from .team import job, share, team
+from .team import SIZE, job, share, team
 
 WORTH = 1 << 22  # operations of a product from which compiled code is worth its call
 PRODUCTS = 32  # as fast as one exponential
@@ -38,34 +38,90 @@ def _affine(team: Any, *inputs: Any) -> None:
 
 
 @jit
+def _add_rows(g: Any, first: int, end: int, N: int, low: int, high: int, db: Any, at: int) -> None:
+    """db[at …] += Σ over rows first … end - 1 of columns low … high - 1 of g (…, N)."""
+    db_here, some = db[at : at + high - low], np.zeros(high - low, F32)
+    for m in range(first, end):
+        g_m = g[m * N + low : m * N + high]
+        for n in range(g_m.size):
+            some[n] += g_m[n]
+        if (m - first) % PART == PART - 1 or m == end - 1:
+            for n in range(g_m.size):
+                db_here[n] += some[n]
+                some[n] = F32(0)
+
+
+@jit
 def _back_part(
     part: int, parts: int, sgemm: int, x: Any, W: Any, g: Any, dx: Any, dW: Any, db: Any, K: int, N: int
 ) -> None:
+    """dx by its rows, the gradients of W and b by theirs: each thread reads all of g and x."""
     rows = g.size // N
+    first, end = rows * part // parts, rows * (part + 1) // parts
     if dx.size:
-        first, end = rows * part // parts, rows * (part + 1) // parts
         multiply(sgemm, end - first, K, N, g, first * N, N, False, W, 0, K, False, dx, first * K, K, False)
-    first, end = N * part // parts, N * (part + 1) // parts
+    low, high = N * part // parts, N * (part + 1) // parts
     if dW.size:
-        multiply(sgemm, end - first, K, rows, g, first, N, True, x, 0, K, False, dW, first * K, K, False)
+        multiply(sgemm, high - low, K, rows, g, low, N, True, x, 0, K, False, dW, low * K, K, False)
     if db.size:
-        db_here, some = db[first:end], np.zeros(end - first, F32)
-        for m in range(rows):
-            g_m = g[m * N + first : m * N + end]
-            for n in range(g_m.size):
-                some[n] += g_m[n]
-            if m % PART == PART - 1 or m == rows - 1:
-                for n in range(g_m.size):
-                    db_here[n] += some[n]
-                    some[n] = F32(0)
+        _add_rows(g, 0, rows, N, low, high, db, low)
 
 
-_back_job = job(_back_part)
+@jit
+def _back_rows_part(
+    part: int,
+    parts: int,
+    sgemm: int,
+    x: Any,
+    W: Any,
+    g: Any,
+    dx: Any,
+    dW: Any,
+    dWs: Any,
+    db: Any,
+    dbs: Any,
+    K: int,
+    N: int,
+) -> None:
+    """All by rows, which lie in a thread's own cache: the first part into dW and db, the others into dWs and dbs."""
+    rows = g.size // N
+    first, end = rows * part // parts, rows * (part + 1) // parts
+    if dx.size:
+        multiply(sgemm, end - first, K, N, g, first * N, N, False, W, 0, K, False, dx, first * K, K, False)
+    if dW.size:
+        to, at = (dWs, (part - 1) * N * K) if part else (dW, 0)
+        multiply(sgemm, N, K, end - first, g, first * N, N, True, x, first * K, K, False, to, at, K, False)
+    if db.size:
+        to, at = (dbs, (part - 1) * N) if part else (db, 0)
+        _add_rows(g, first, end, N, 0, N, to, at)
+
+
+@jit
+def _sum_part(part: int, parts: int, dW: Any, dWs: Any, db: Any, dbs: Any) -> None:
+    """dW and db += what the other parts have."""
+    for total, others in ((dW, dWs), (db, dbs)):
+        size = total.size
+        first, end = size * part // parts, size * (part + 1) // parts
+        here = total[first:end]
+        for p in range(parts - 1):
+            other = others[p * size + first : p * size + end]
+            for k in range(here.size):
+                here[k] += other[k]
+
+
+_back_job, _back_rows_job, _sum_job = job(_back_part), job(_back_rows_part), job(_sum_part)
 
 
 @kernel
 def _back(team: Any, *inputs: Any) -> None:
     share(_back_job(inputs), team, inputs)
+
+
+@kernel
+def _back_rows(team: Any, *inputs: Any) -> None:
+    share(_back_rows_job(inputs), team, inputs)
+    added = inputs[5:9]
+    share(_sum_job(added), team, added)
 
 
 def affine(x: Any, W: Any, b: Any, y: Any) -> None:
@@ -76,9 +132,15 @@ def affine(x: Any, W: Any, b: Any, y: Any) -> None:
 
 def affine_back(x: Any, W: Any, g: Any, dx: Any, dW: Any, db: Any) -> None:
     """From g, that of y, the gradients of x, W and b into flat arrays, db being zeros; None where it is not wanted."""
-    wanted = (NOTHING if d is None else d for d in (dx, dW, db))
-    N, K = W.shape
-    _back(team(g.size * K // PRODUCTS), SGEMM, x, flat(W), g, *wanted, K, N)
+    dx, dW, db = (NOTHING if d is None else d for d in (dx, dW, db))
+    (N, K), rows = W.shape, g.size // len(W)
+    desks = team(g.size * K // PRODUCTS)
+    others = int(desks[SIZE]) - 1
+    if others and (others + 1) * N * K <= rows * (N + K):  # less to add up than there is to read
+        dWs, dbs = empty(others * dW.size), np.zeros(others * db.size, F32)
+        _back_rows(desks, SGEMM, x, flat(W), g, dx, dW, dWs, db, dbs, K, N)
+    else:
+        _back(desks, SGEMM, x, flat(W), g, dx, dW, db, K, N)
 
 
 def _forward(be: Any, x: Any, W: Any, b: Any) -> Any:

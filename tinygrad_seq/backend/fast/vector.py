@@ -168,6 +168,22 @@ def sigmoid(x: Any) -> Any:
     return F(1) / ((power * rest + power) + F(1))
 
 
+# Of e^{x²/2} Φ(-x), x ≥ 0, as a polynomial in 1 / (1 + P x), from the first power on: least squares of the relative
+# error, weighted until its largest was 3.3e-8.
+P = F(0.35)
+P_1, P_2, P_3, P_4, P_5 = F(0.139621402), F(0.139861946), F(0.119832027), F(0.105512428), F(-0.0231227375)
+P_6, P_7, P_8, P_9 = F(0.159196158), F(-0.255736057), F(0.143983329), F(-0.0291485112)
+
+
+@jit
+def normal(x: Any) -> Any:
+    """(Φ(x), e^{-x²/2}): the normal distribution's cumulative function, and its density but for 1 / √(2π)."""
+    e, t = exp(F(-0.5) * x * x), F(1) / (F(1) + P * abs(x))
+    series = ((((((((P_9 * t + P_8) * t + P_7) * t + P_6) * t + P_5) * t + P_4) * t + P_3) * t + P_2) * t + P_1) * t
+    beyond = e * series
+    return (F(1) - beyond if x > F(0) else beyond), e
+
+
 # -- products with a block
 
 

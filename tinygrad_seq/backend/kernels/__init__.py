@@ -6,7 +6,7 @@ from .attention import attention, multi_head_attention
 from .attention_decoder import gru_attention_decoder
 from .crf import crf_log_likelihood
 from .dropout import dropout
-from .gelu import gelu
+from .gelu import exact_gelu, gelu
 from .gru import gru_cho_sequence, gru_sequence
 from .linear import linear
 from .loss import cross_entropy
@@ -20,6 +20,7 @@ KERNELS: dict[str, Kernel] = {
     "crf_log_likelihood": crf_log_likelihood,
     "cross_entropy": cross_entropy,
     "dropout": dropout,
+    "exact_gelu": exact_gelu,
     "gelu": gelu,
     "gru_attention_decoder": gru_attention_decoder,
     "gru_cho_sequence": gru_cho_sequence,
