@@ -122,7 +122,6 @@ for name, kind, numpy in [
     ("cos", any_, np.cos),
     ("erf", any_, special.erf),
     ("exp", any_, np.exp),
-    ("gelu", any_, lambda x: x * special.ndtr(x)),
     ("log", positive, np.log),
     ("neg", any_, np.negative),
     ("relu", apart, lambda x: np.maximum(x, 0)),
@@ -137,6 +136,7 @@ for name, kind, numpy in [
         row(name, kind(*shape), getattr(ops, name), numpy)
 
 for shape in ANY_SHAPE:
+    row("gelu", any_(*shape), ops.gelu, lambda x: x * special.ndtr(x), fused=True)
     row(
         "gelu",
         any_(*shape),
