@@ -273,6 +273,12 @@ class Tagger(nn.Module):
         tokens, tags, lengths = batch
         h, _ = over_lengths(self.encoder, self.dropout(self.embed(tokens)), lengths)
         scores = self.output(self.dropout(h))
+        if self.training and self.config.miss_cost:
+            right, outside = on_torch(tags), self.config.outside
+            missed = (right != outside) & (right != -1)
+            scores = scores + self.config.miss_cost * missed[:, :, None] * F.one_hot(
+                torch.tensor(outside), scores.shape[2]
+            )
         if self.crf is not None:
             return self.crf.loss(scores, on_torch(tags), within(lengths, scores.shape[1]))
         return mean_loss(scores, tags, -1)

@@ -61,6 +61,7 @@ CASES = {
     "tagger": (tagger, by_itself, (TOKENS, TAGS, LENGTHS)),
     "tagger with characters": (lambda: tagger(7), by_itself, (SPELLED, TAGS, LENGTHS)),
     "tagger with a CRF": (lambda: tagger(7, crf=True), by_itself, (SPELLED, TAGS, LENGTHS)),
+    "tagger that must not miss": (lambda: tagger(7, crf=True, miss_cost=2.0), by_itself, (SPELLED, TAGS, LENGTHS)),
     "encoder-decoder": (
         lambda: models.EncoderDecoder(models.EncoderDecoderConfig(7, 5, embedding_size=3, hidden_size=4)),
         by_itself,

@@ -1,5 +1,7 @@
 """The sequence tagger: a tag for each token, from both sides, whatever the padding."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -177,3 +179,24 @@ def test_words_and_ids_are_told_apart():
         small()(words(0)[0])
     with pytest.raises(ValueError, match="word_dropout is a probability"):
         small(word_dropout=1.0)
+
+
+@pytest.mark.parametrize("crf", [False, True])
+def test_to_miss_what_is_not_outside_costs_more_in_training_alone(crf: bool) -> None:
+    ts.seed(0)
+    model = small(crf=crf, miss_cost=2.0, outside=1)
+    tokens, tags, lengths = np.array([[4, 5, 6], [7, 8, 0]]), np.array([[0, 1, 2], [2, 1, -1]]), np.array([3, 2])
+    plain = Tagger(replace(model.config, miss_cost=0.0)).to("float64")
+    plain.load_state_dict(model.state_dict())
+    cost = np.zeros((2, 3, 3))
+    for place in ((0, 0), (0, 2), (1, 0)):  # where another tag than 1 is right
+        cost[(*place, 1)] = 2
+    scores = plain(tokens, lengths) + cost
+    if plain.crf is not None:
+        expected = plain.crf.loss(scores, tags, lengths)
+    else:
+        expected = ts.ops.cross_entropy(scores, tags, ignore_index=-1)
+    assert model.loss(tokens, tags, lengths).item() == pytest.approx(expected.item(), rel=1e-6)
+    assert model.loss(tokens, tags, lengths).item() > plain.loss(tokens, tags, lengths).item() + 0.1
+    model.eval(), plain.eval()
+    assert model.loss(tokens, tags, lengths).item() == plain.loss(tokens, tags, lengths).item()

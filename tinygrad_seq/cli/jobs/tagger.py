@@ -21,6 +21,7 @@ from .text import CELLS
 
 Sentence = tuple[list[str], list[str]]  # words, tags
 SHOWN = 8  # sentences on the page
+OUTSIDE = "O"  # the tag of tokens that are in no name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,9 @@ class TaggerJobConfig(job.Config):
     characters: bool = option(False, "Look into words: a layer in each direction over their characters.")
     character_size: int = option(32, "The width of a character's vector, and of one direction.", least=1)
     crf: bool = option(False, "Choose the tags of a sentence together, by a conditional random field.")
+    miss_cost: float = option(
+        0.0, "How much the tag O is favoured in training where another is right: then more is found.", least=0.0
+    )
     word_dropout: float = option(0.0, "The probability of reading a word as <unk>, in training.", least=0.0, most=0.99)
     dropout: float = option(0.3, "The probability of a zero, in training.", least=0.0, most=0.99)
     lr: float = option(5e-3, "The largest learning rate.", panel=TRAINING, least=0.0)
@@ -93,6 +97,12 @@ class TaggerJob(job.Job):
 
     def model(self) -> Module:
         c = self.config
+        tags: Any = self.vocabularies["tags"]
+        if c.miss_cost and OUTSIDE not in tags.symbols:
+            raise ValueError(
+                f"miss_cost: it is for taggers that find something among tokens of the tag {OUTSIDE!r}, which is not "
+                f"among the tags {', '.join(tags.symbols)}: leave it at 0"
+            )
         return Tagger(
             TaggerConfig(
                 len(self.vocabularies["words"]),
@@ -108,6 +118,8 @@ class TaggerJob(job.Job):
                 word_dropout=c.word_dropout,
                 unknown=Vocabulary.unk,
                 crf=c.crf,
+                miss_cost=c.miss_cost,
+                outside=int(tags.encode([OUTSIDE])[0]) if c.miss_cost else 0,
             )
         )
 
