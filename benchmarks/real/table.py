@@ -198,8 +198,8 @@ REAL = {
         "A BiLSTM over words and characters with a conditional random field on top finds names of six types in "
         "WNUT-17, decoded by Viterbi's algorithm. No name of the test set occurs in the training set, and there are no "
         "pretrained vectors. Words, characters and the BiLSTM begin with what the tagger of parts of speech has "
-        "learned, which knows proper nouns, in PyTorch with the same weights; seconds are those after that. In training a "
-        "name left out costs more than one too many. F1 is of whole spans with their type.",
+        "learned, which knows proper nouns, in PyTorch with the same weights; seconds are those after that. In "
+        "training a name left out costs more than one too many. F1 is of whole spans with their type.",
         "tagger",
         {"data": "wnut17/wnut17train.conll", "valid": "wnut17/emerging.dev.conll"},
         "wnut17/emerging.test.annotated",
