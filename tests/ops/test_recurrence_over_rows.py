@@ -239,3 +239,30 @@ def test_what_is_held_over_many_steps_stays_as_it_was(kind: str, dtype: str, row
         copies += [*before, *(g.data.copy() for g in gs)]
     for array, copy in zip(held, copies, strict=True):
         np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("uses", ["three layers", "a layer of both directions, and another use before it"])
+@pytest.mark.parametrize("again", [False, True])
+def test_all_uses_of_large_embeddings_count(kind: str, uses: str, again: bool) -> None:
+    """Gradients of so many numbers are added up in place, where the engine made the sum."""
+    cell = {"lstm": ts.nn.LSTM, "gru": ts.nn.GRU, "rnn": ts.nn.RNN}[kind]
+    tokens = np.random.default_rng(1).integers(0, 20, (8, 40))
+
+    def gradient() -> Any:
+        ts.seed(0)
+        embedding = ts.nn.Embedding(20, 64)
+        layers = [cell(64, 8) for _ in range(3)] if uses == "three layers" else [cell(64, 8, bidirectional=True)]
+
+        def loss(x: ts.Tensor) -> ts.Tensor:
+            first = (x * x).sum() if uses != "three layers" else 0.0
+            return sum((layer(x)[0].sum() for layer in layers), first)
+
+        x = embedding(tokens)
+        (ts.checkpoint(loss, x) if again else loss(x)).backward()
+        return embedding.weight.grad.numpy()
+
+    found = gradient()
+    with ts.definitions():
+        expected = gradient()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())

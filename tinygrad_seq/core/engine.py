@@ -136,6 +136,7 @@ def walk(
             return
         if place in ours:
             before += g
+            arriving[place] = before  # rows of a table give a new sum
         elif is_new:
             g += before
             arriving[place] = g
