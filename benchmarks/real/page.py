@@ -85,7 +85,12 @@ def section(name: str) -> str:
         for run in found["runs"]
     ]
     judged = [
-        [claim.sentence, f"{claim.value:.3g}", f"{'≤' if claim.relation == '<=' else '≥'} {claim.threshold:.3g}"]
+        [
+            claim.sentence,
+            f"{claim.value:.3g}",
+            f"{'≤' if claim.relation == '<=' else '≥'} {claim.threshold:.3g}",
+            "yes" if claim.holds else "**no**",
+        ]
         for claim in claims(real, found)
     ]
     first = None if real.begins_with is None else f"runs/{real.begins_with}"
@@ -98,7 +103,8 @@ def section(name: str) -> str:
         "```\n" + "\n".join(" ".join(command) for command in commands) + "\n```",
         f"Measured in {m.unit}. Without training: {baselines}.",
         markdown(["seed", m.unit, "seconds", f"PyTorch: {m.unit}", "seconds"], runs).rstrip(),
-        markdown(["claim", "measured", "threshold"], judged).rstrip(),
+        markdown(["claim", "measured", "threshold", "borne out"], judged).rstrip(),
+        *([f"**Not reached.** {real.not_reached}"] if real.not_reached else []),
         *([] if real.picture is None else [f"![{real.shows}]({picture})", real.shows]),
         f"{found['parameters']:,} parameters, {found['threads']} threads; {machine}. "
         f"The settings: [{name}.toml](../{(RECIPES / f'{name}.toml').relative_to(ROOT).as_posix()}).",

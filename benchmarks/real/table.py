@@ -66,6 +66,7 @@ class Real(NamedTuple):
     own_start: bool = False  # whether PyTorch begins with weights and draws batches of its own
     picture: str | None = None  # of the run's folder, with a line below it
     shows: str = ""
+    not_reached: str = ""  # of what is claimed: what the kept numbers do not bear out, and what is known of it
 
     @property
     def checkpoint(self) -> str:
