@@ -163,6 +163,7 @@ REAL = {
         like_nanogpt,
         seeds=3,
         own_start=True,
+        not_reached="The times are level: 1.6 % more than PyTorch's on the mean; one seed of three was faster.",
     ),
     "shakespeare-lstm": Real(
         "An LSTM on Shakespeare",
@@ -213,6 +214,8 @@ REAL = {
         baselines.names,
         "who is written with a capital is a person",
         1.0,
+        not_reached="The rule of capitals, a person wherever there is a capital, finds more. On the dev set, by which "
+        "the settings were chosen, the tagger had 37.2 and the rule 33.6; names of the test set are of another kind.",
         begins_with="ewt-tagger",
     ),
     "sst-classifier": Real(
@@ -245,6 +248,8 @@ REAL = {
         baselines.similar_translation,
         "the translation of the most similar known sentence",
         5.0,
+        not_reached="It is better than the most similar known sentence, by less than was expected: after eight passes "
+        "over so few words it knows the training set by heart, at a loss of 0.9 against 1.5.",
         picture="alignment_1.png",
         shows="Where it looks: a row for each word that it writes, a column for each that it reads.",
     ),
