@@ -78,6 +78,7 @@ class Tagger(ts.nn.Module):
         lengths: (B,) integers from 1 to T, for padded batches: padding changes no tag. Scores beyond the end are those
             of no token; `loss` and `predict` leave them out.
     Raises:
+        ValueError: for a `word_dropout`, `miss_cost` or `outside` that is none.
         TypeError: for words without characters where it reads them, and the other way round.
 
     Source: Graves and Schmidhuber (2005), "Framewise phoneme classification with bidirectional LSTM"; with a CRF for
@@ -96,6 +97,11 @@ class Tagger(ts.nn.Module):
 
     def __init__(self, config: TaggerConfig) -> None:
         check_word_dropout("Tagger", config.word_dropout)
+        if config.miss_cost < 0 or not 0 <= config.outside < config.num_tags:
+            raise ValueError(
+                "Tagger: expected miss_cost of at least 0 and outside, a tag, from 0 to "
+                f"{config.num_tags - 1}, got {config.miss_cost} and {config.outside}"
+            )
         self.config = config
         self.embedding = ts.nn.Embedding(config.vocab_size, config.embedding_size)
         ts.nn.init.normal(self.embedding.weight, config.embedding_std)

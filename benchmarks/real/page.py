@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from statistics import fmean
+from typing import Any
 
 from .table import (
     LADDER,
@@ -138,7 +140,7 @@ def ladder() -> str:
         LADDER_HEAD,
         "```\n" + " ".join(ladder_command("data")) + "\n```",
         markdown(["model", "sees", "parameters", "seconds", "validation", "test"], rows).rstrip(),
-        f"It does not come down {', '.join(above)}." if above else "Each rung is below the one before it.",
+        f"It does not come down {', '.join(above)}." if above else _smallest_step(found["rungs"]),
         f"Count tables that look further back, beside the ladder: {longer}.",
         f"![The test loss of each model]({picture})",
         f"{words['training']:,} names to learn from, {words['validation']:,} to choose by and {words['test']:,} to "
@@ -148,6 +150,13 @@ def ladder() -> str:
         "MIT; made of the public-domain list of the US Social Security Administration.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _smallest_step(rungs: list[dict[str, Any]]) -> str:
+    """That all come down, and how little one of them does."""
+    steps = [(a["test"] - b["test"], a["name"], b["name"]) for a, b in pairwise(rungs)]
+    step, above, below = min(steps)
+    return f"Each rung is below the one before it, with one seed; from {above} to {below} by {step:.3f} alone."
 
 
 def mean(name: str, side: str) -> str:

@@ -232,3 +232,11 @@ def test_a_translation_is_right_word_by_word(tmp_path: Path) -> None:
     task.translate = lambda sources: [right] * len(sources)
     metrics = task.evaluate()
     assert metrics["sequence_accuracy"] == 1 and round(metrics["bleu"], 6) == 100
+
+
+def test_a_cost_of_missing_needs_the_tag_o(tmp_path: Path) -> None:
+    file = tmp_path / "tags.tsv"
+    file.write_text("the\tDET\ncat\tNOUN\n\n" * 40, encoding="utf-8")
+    result = train("tagger", tmp_path / "run", "--data", file, "--miss-cost", "1")
+    assert result.exit_code == 1 and "not among the tags DET, NOUN: leave it at 0" in " ".join(result.stderr.split())
+    assert not (tmp_path / "run").exists()

@@ -343,13 +343,3 @@ def test_without_attention_it_does_not() -> None:
     right = learn(EncoderDecoder(EncoderDecoderConfig(V, V, 16, 32)))
     print(f"without attention: {right:.2f} right")
     assert right < 0.3
-
-
-def test_how_large_the_embeddings_begin() -> None:
-    drawn = []
-    for std in (1.0, 0.25):
-        ts.seed(0)
-        model = AttentionDecoder(AttentionDecoderConfig(9, 8, embedding_size=4, hidden_size=6, embedding_std=std))
-        drawn.append({name: p.numpy() for name, p in model.named_parameters()})
-    for name, array in drawn[0].items():
-        np.testing.assert_array_equal(drawn[1][name], array * (0.25 if "embedding" in name else 1))

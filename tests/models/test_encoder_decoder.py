@@ -9,7 +9,7 @@ import pytest
 import tinygrad_seq as ts
 from house import ROOT
 from tinygrad_seq.data import Vocabulary, pad_batch, reversal
-from tinygrad_seq.models import EncoderDecoder, EncoderDecoderConfig
+from tinygrad_seq.models import AttentionDecoder, AttentionDecoderConfig, EncoderDecoder, EncoderDecoderConfig
 from tinygrad_seq.models.generation import generate
 from tinygrad_seq.testing import check_grads
 
@@ -199,11 +199,14 @@ def test_g2p_by_beam_search_is_never_less_likely() -> None:
     assert (beam >= greedy - 1e-4).all() and (beam > greedy + 1e-2).any()
 
 
-def test_how_large_the_embeddings_begin() -> None:
+@pytest.mark.parametrize(
+    ("kind", "sizes"), [(EncoderDecoder, EncoderDecoderConfig), (AttentionDecoder, AttentionDecoderConfig)]
+)
+def test_how_large_the_embeddings_begin(kind: Any, sizes: Any) -> None:
     drawn = []
     for std in (1.0, 0.25):
         ts.seed(0)
-        model = EncoderDecoder(EncoderDecoderConfig(9, 8, embedding_size=4, hidden_size=6, embedding_std=std))
+        model = kind(sizes(9, 8, embedding_size=4, hidden_size=6, embedding_std=std))
         drawn.append({name: p.numpy() for name, p in model.named_parameters()})
     for name, array in drawn[0].items():
         np.testing.assert_array_equal(drawn[1][name], array * (0.25 if "embedding" in name else 1))

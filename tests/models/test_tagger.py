@@ -200,3 +200,9 @@ def test_to_miss_what_is_not_outside_costs_more_in_training_alone(crf: bool) -> 
     assert model.loss(tokens, tags, lengths).item() > plain.loss(tokens, tags, lengths).item() + 0.1
     model.eval(), plain.eval()
     assert model.loss(tokens, tags, lengths).item() == plain.loss(tokens, tags, lengths).item()
+
+
+@pytest.mark.parametrize("options", [{"miss_cost": -1.0}, {"outside": 3}, {"outside": -1}])
+def test_a_cost_or_a_tag_that_is_none(options) -> None:
+    with pytest.raises(ValueError, match="Tagger: expected miss_cost of at least 0 and outside, a tag, from 0 to 2"):
+        small(**options)

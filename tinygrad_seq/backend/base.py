@@ -17,7 +17,7 @@ class Kernel(NamedTuple):
 
     forward(backend, *inputs, **static)                  -> output (or a tuple of outputs), tape
     backward(backend, tape, inputs, g, needs, **static)  -> one gradient (or None) for each input
-    alone(backend, *inputs, **static)                    -> the output where no gradient is wanted; None for what it
+    infer(backend, *inputs, **static)                    -> the output where no gradient is wanted; None for what it
                                                             leaves to `forward`
 
     `g` is the output's gradient; for several outputs a list, None where an output was not used.
@@ -28,7 +28,7 @@ class Kernel(NamedTuple):
 
     forward: Callable[..., tuple[Any, Any]]
     backward: Callable[..., Any]
-    alone: Callable[..., Any] | None = None
+    infer: Callable[..., Any] | None = None
 
 
 class Backend:

@@ -55,8 +55,8 @@ class FusedOp(Op):
             tracer.before(self)
         ys = tape = None
         try:
-            if not wanted and kernel.alone is not None:
-                ys = kernel.alone(backend, *arrays, **self.static)
+            if not wanted and kernel.infer is not None:
+                ys = kernel.infer(backend, *arrays, **self.static)
             if ys is None:
                 ys, tape = kernel.forward(backend, *arrays, **self.static)
         except Exception as error:

@@ -108,7 +108,7 @@ def _replacing(plain: Kernel, name: str) -> Kernel:
             tape = plain.forward(be, *inputs, **static)[1]
         return plain.backward(be, tape, inputs, g, needs, **static)
 
-    return Kernel(forward, backward, plain.alone)
+    return Kernel(forward, backward, plain.infer)
 
 
 KERNELS = {name: _replacing(plain, name) for name, plain in PLAIN.items() if name in FILES}

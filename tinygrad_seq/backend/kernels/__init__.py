@@ -16,7 +16,7 @@ from .rnn import rnn_sequence
 from .softmax import log_softmax, masked_softmax, softmax
 
 KERNELS: dict[str, Kernel] = {
-    "attention": attention._replace(alone=one_step.attention),
+    "attention": attention._replace(infer=one_step.attention),
     "crf_log_likelihood": crf_log_likelihood,
     "cross_entropy": cross_entropy,
     "dropout": dropout,
@@ -24,13 +24,13 @@ KERNELS: dict[str, Kernel] = {
     "gelu": gelu,
     "gru_attention_decoder": gru_attention_decoder,
     "gru_cho_sequence": gru_cho_sequence,
-    "gru_sequence": gru_sequence._replace(alone=one_step.gru),
+    "gru_sequence": gru_sequence._replace(infer=one_step.gru),
     "layer_norm": layer_norm,
-    "linear": linear._replace(alone=one_step.linear),
+    "linear": linear._replace(infer=one_step.linear),
     "log_softmax": log_softmax,
-    "lstm_sequence": lstm_sequence._replace(alone=one_step.lstm),
+    "lstm_sequence": lstm_sequence._replace(infer=one_step.lstm),
     "masked_softmax": masked_softmax,
     "multi_head_attention": multi_head_attention,
-    "rnn_sequence": rnn_sequence._replace(alone=one_step.rnn),
+    "rnn_sequence": rnn_sequence._replace(infer=one_step.rnn),
     "softmax": softmax,
 }

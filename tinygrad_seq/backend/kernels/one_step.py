@@ -8,15 +8,9 @@ takes longer than one step. Inside, features stand first, (F, B): each gate is o
 from typing import Any
 
 from .linear import rows
+from .sequence import sigmoid
 
 FEW = 16  # rows: with 32, x Wᵀ took no longer than W xᵀ and a transpose
-
-
-def _sigmoid(xp: Any, a: Any) -> None:
-    a *= 0.5
-    xp.tanh(a, out=a)
-    a *= 0.5
-    a += 0.5
 
 
 def _affine(W: Any, x: Any, b: Any) -> Any:
@@ -40,9 +34,9 @@ def lstm(be: Any, x: Any, h: Any, c: Any, W: Any, U: Any, b: Any, reverse: bool,
     a = _affine(W, x[:, 0], b)
     a += U @ h.T
     i, f, g, o = (a[k * H : (k + 1) * H] for k in range(4))
-    _sigmoid(xp, a[: 2 * H])
+    sigmoid(xp, a[: 2 * H])
     xp.tanh(g, out=g)
-    _sigmoid(xp, o)
+    sigmoid(xp, o)
     f *= c.T
     i *= g
     f += i  # c_t
@@ -58,7 +52,7 @@ def gru(be: Any, x: Any, h: Any, W: Any, U: Any, b_ih: Any, b_hh: Any, reverse: 
     a, u = _affine(W, x[:, 0], b_ih), _affine(U, h, b_hh)
     r, z, n = (a[k * H : (k + 1) * H] for k in range(3))
     a[: 2 * H] += u[: 2 * H]
-    _sigmoid(xp, a[: 2 * H])
+    sigmoid(xp, a[: 2 * H])
     r *= u[2 * H :]
     n += r
     xp.tanh(n, out=n)
@@ -78,7 +72,7 @@ def rnn(be: Any, x: Any, h: Any, W: Any, U: Any, b: Any, nonlinearity: str, reve
     elif nonlinearity == "relu":
         xp.maximum(a, 0, out=a)
     else:
-        _sigmoid(xp, a)
+        sigmoid(xp, a)
     return _batch(a)
 
 

@@ -19,24 +19,17 @@ from .sequence import (
     output_gradients,
     plan,
     project,
+    sigmoid,
     state_gradient,
     with_bias,
     zero_beyond,
 )
 
-
-def _sigmoid(xp: Any, a: Any) -> None:
-    a *= 0.5
-    xp.tanh(a, out=a)
-    a *= 0.5
-    a += 0.5
-
-
 # name -> g, in place, and its derivative by g's value
 NONLINEARITIES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "tanh": (lambda xp, a: xp.tanh(a, out=a), lambda h: 1 - h * h),
     "relu": (lambda xp, a: xp.maximum(a, 0, out=a), lambda h: (h > 0).astype(h.dtype)),
-    "sigmoid": (_sigmoid, lambda h: h * (1 - h)),
+    "sigmoid": (sigmoid, lambda h: h * (1 - h)),
 }
 
 

@@ -127,4 +127,4 @@ def over_rows(kernel: Kernel, index: Any, V: int, at: int) -> Kernel:
         dx = RowsGradient(x.shape, x.dtype, index, dW_rows.T @ W, compute) if needs[0] else None
         return dx, *others
 
-    return Kernel(forward, backward, kernel.alone)
+    return Kernel(forward, backward, kernel.infer)

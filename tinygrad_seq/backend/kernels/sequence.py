@@ -95,6 +95,14 @@ def output_gradients(dy: Any, dead: Any, reverse: bool) -> Any:
     return steps
 
 
+def sigmoid(xp: Any, a: Any) -> None:
+    """σ(a) in place, as ½ (1 + tanh ½ a)."""
+    a *= 0.5
+    xp.tanh(a, out=a)
+    a *= 0.5
+    a += 0.5
+
+
 def state_gradient(be: Any, d: Any, H: int, B: int, dtype: Any) -> Any:
     """The final state's gradient (B, H) as a new (H, B), zeros where there is none."""
     return be.xp.zeros((H, B), dtype) if d is None else d.T.copy()
