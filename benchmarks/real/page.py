@@ -156,7 +156,7 @@ def _smallest_step(rungs: list[dict[str, Any]]) -> str:
     """That all come down, and how little one of them does."""
     steps = [(a["test"] - b["test"], a["name"], b["name"]) for a, b in pairwise(rungs)]
     step, above, below = min(steps)
-    return f"Each rung is below the one before it, with one seed; from {above} to {below} by {step:.3f} alone."
+    return f"Each rung is below the one before it, with one seed; from {above} to {below} by {step:.4f} alone."
 
 
 def mean(name: str, side: str) -> str:
