@@ -12,11 +12,11 @@ import numpy as np
 
 from ..base import Kernel
 from ..kernels.attention import TILE, projections
-from .blas import SGEMM
 from .compiler import jit, kernel
 from .dropout import dropping, random_bits
 from .lanes import exp, first_lanes, lanes, larger, load, number, square, store, total, turn, where
 from .linear import PRODUCTS, affine, affine_back
+from .products import READY
 from .sequence import F32, empty, flat
 from .team import job, share, team
 from .vector import WIDTH, at, transposed, whole
@@ -463,7 +463,7 @@ def _heads_forward(
     key: int,
 ) -> Any:
     (B, S, D), T = Q.shape, (Q if K is None else K).shape[1]
-    if not SGEMM or not _fits(S, T):
+    if not READY or not _fits(S, T):
         return None
     parts: list[Any] = []
     for x, first, end in projections(Q, K, V):

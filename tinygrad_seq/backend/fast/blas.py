@@ -7,9 +7,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from ..threads import blas_address
-from .compiler import jit
-from .sequence import F32
-from .vector import FLOAT, POINTER, at
+from .vector import FLOAT, POINTER
 
 SGEMM = blas_address("cblas_sgemm")  # 0 where NumPy has another BLAS than the OpenBLAS of its wheels
 WORD, KIND = ir.IntType(64), ir.IntType(32)
@@ -17,7 +15,7 @@ AS_IT_IS, TURNED = 111, 112  # CBLAS's names for a matrix and its transpose
 
 
 @intrinsic
-def _sgemm(
+def blas(
     typing: Any,
     address: Any,
     turn_a: Any,
@@ -33,6 +31,8 @@ def _sgemm(
     c: Any,
     c_row: Any,
 ) -> Any:
+    """C = A B + beta C: cblas_sgemm at an address."""
+
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         address, turn_a, turn_b, M, N, K, a, a_row, b, b_row, beta, c, c_row = args
         pointer = FLOAT.as_pointer()
@@ -47,32 +47,3 @@ def _sgemm(
     n = types.intp
     inputs = (n, types.boolean, types.boolean, n, n, n, POINTER, n, POINTER, n, types.float32, POINTER, n)
     return types.void(*inputs), generate
-
-
-@jit
-def multiply(
-    sgemm: int,
-    M: int,
-    N: int,
-    K: int,
-    A: Any,
-    a: int,
-    a_row: int,
-    turn_a: bool,
-    B: Any,
-    b: int,
-    b_row: int,
-    turn_b: bool,
-    C: Any,
-    c: int,
-    c_row: int,
-    adds: bool,
-) -> None:
-    """C (M, N) = A (M, K) B (K, N), added to what is there if `adds`.
-
-    All are flat; a, b, c say where a matrix begins, a_row … how far apart its rows lie, turn_a … whether what lies
-    there is its transpose.
-    """
-    if M and N:
-        beta = F32(1) if adds else F32(0)
-        _sgemm(sgemm, turn_a, turn_b, M, N, K, at(A, a), a_row, at(B, b), b_row, beta, at(C, c), c_row)

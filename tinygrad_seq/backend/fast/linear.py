@@ -6,8 +6,9 @@ import numpy as np
 
 from ..base import Kernel
 from ..kernels.linear import linear as plain
-from .blas import SGEMM, multiply
+from .blas import SGEMM
 from .compiler import jit, kernel
+from .products import READY, multiply
 from .sequence import F32, empty, flat
 from .team import SIZE, job, share, team
 
@@ -21,12 +22,7 @@ NOTHING = empty(0)
 def _affine_part(part: int, parts: int, sgemm: int, x: Any, W: Any, b: Any, y: Any, K: int, N: int) -> None:
     rows = y.size // N
     first, end = rows * part // parts, rows * (part + 1) // parts
-    if b.size:
-        for m in range(first, end):
-            y_m = y[m * N : (m + 1) * N]
-            for n in range(N):
-                y_m[n] = b[n]
-    multiply(sgemm, end - first, N, K, x, first * K, K, False, W, 0, K, True, y, first * N, N, b.size > 0)
+    multiply(sgemm, end - first, N, K, x, first * K, K, False, W, 0, K, True, y, first * N, N, b)
 
 
 _affine_job = job(_affine_part)
@@ -56,13 +52,13 @@ def _back_part(
     part: int, parts: int, sgemm: int, x: Any, W: Any, g: Any, dx: Any, dW: Any, db: Any, K: int, N: int
 ) -> None:
     """dx by its rows, the gradients of W and b by theirs: each thread reads all of g and x."""
-    rows = g.size // N
+    rows, none = g.size // N, np.empty(0, F32)
     first, end = rows * part // parts, rows * (part + 1) // parts
     if dx.size:
-        multiply(sgemm, end - first, K, N, g, first * N, N, False, W, 0, K, False, dx, first * K, K, False)
+        multiply(sgemm, end - first, K, N, g, first * N, N, False, W, 0, K, False, dx, first * K, K, none)
     low, high = N * part // parts, N * (part + 1) // parts
     if dW.size:
-        multiply(sgemm, high - low, K, rows, g, low, N, True, x, 0, K, False, dW, low * K, K, False)
+        multiply(sgemm, high - low, K, rows, g, low, N, True, x, 0, K, False, dW, low * K, K, none)
     if db.size:
         _add_rows(g, 0, rows, N, low, high, db, low)
 
@@ -84,13 +80,13 @@ def _back_rows_part(
     N: int,
 ) -> None:
     """All by rows, which lie in a thread's own cache: the first part into dW and db, the others into dWs and dbs."""
-    rows = g.size // N
+    rows, none = g.size // N, np.empty(0, F32)
     first, end = rows * part // parts, rows * (part + 1) // parts
     if dx.size:
-        multiply(sgemm, end - first, K, N, g, first * N, N, False, W, 0, K, False, dx, first * K, K, False)
+        multiply(sgemm, end - first, K, N, g, first * N, N, False, W, 0, K, False, dx, first * K, K, none)
     if dW.size:
         to, at = (dWs, (part - 1) * N * K) if part else (dW, 0)
-        multiply(sgemm, N, K, end - first, g, first * N, N, True, x, first * K, K, False, to, at, K, False)
+        multiply(sgemm, N, K, end - first, g, first * N, N, True, x, first * K, K, False, to, at, K, none)
     if db.size:
         to, at = (dbs, (part - 1) * N) if part else (db, 0)
         _add_rows(g, first, end, N, 0, N, to, at)
@@ -144,7 +140,7 @@ def affine_back(x: Any, W: Any, g: Any, dx: Any, dW: Any, db: Any) -> None:
 
 
 def _forward(be: Any, x: Any, W: Any, b: Any) -> Any:
-    if not SGEMM or 2 * x.size * len(W) < WORTH:
+    if not READY or 2 * x.size * len(W) < WORTH:
         return None
     y = empty(*x.shape[:-1], len(W))
     affine(flat(x), W, b, y.reshape(-1))
