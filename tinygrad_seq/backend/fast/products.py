@@ -20,7 +20,6 @@ from .vector import POINTER, VECTOR, WIDTH, _integer, _spread, _vector_at, at, t
 TILED = bool(binding.get_host_cpu_features().get("avx512f"))
 READY = TILED or bool(SGEMM)  # whether there is a product at all
 
-BYTES = ir.IntType(8).as_pointer()
 HIGH, VECTORS = 12, 2  # of a tile: 24 of the 32 registers hold its sums
 WIDE = VECTORS * WIDTH
 LEAST, FULL = 48, 1.15  # rows from which, and the part of tiles' work to M N from which, OpenBLAS is as fast
@@ -43,16 +42,6 @@ def _tile_of(turned: bool) -> Any:
             def row(address: Any, apart: Any, m: int) -> Any:
                 return builder.gep(address, [builder.mul(apart, _integer(m))])
 
-            ahead = builder.module.globals.get("llvm.prefetch.p0i8") or ir.Function(
-                builder.module,
-                ir.FunctionType(ir.VoidType(), [BYTES] + [ir.IntType(32)] * 3),
-                "llvm.prefetch.p0i8",
-            )
-            flags = [ir.Constant(ir.IntType(32), n) for n in (1, 3, 1)]
-            for m in range(HIGH):  # it is written into when all is added up
-                for v in range(VECTORS):
-                    place = builder.gep(row(C, c_row, m), [_integer(v * WIDTH)])
-                    builder.call(ahead, [builder.bitcast(place, BYTES), *flags])
             rows = [] if turned else [row(A, a_row, m) for m in range(HIGH)]
             zero = ir.Constant(VECTOR, [0.0] * WIDTH)
             before, loop, after = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("after")
