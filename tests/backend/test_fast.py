@@ -335,6 +335,18 @@ def test_outputs_and_gradients_stay_what_they_are(name: str) -> None:
         np.testing.assert_array_equal(array, copy)
 
 
+@on_threads_too
+@pytest.mark.parametrize("kind", [Gelu, ExactGelu])
+def test_far_out_the_slope_of_gelu_is_0_or_1(kind: type[FusedOp]) -> None:
+    """However far: x³ and x² overflow there."""
+    far = np.array([10.5, 1e6, 1e12, 1e13, 1e15, 1e20, 3e38], np.float32)
+    case = Case(kind, [np.concatenate([-far, far])], {})
+    ys = case.apply(xs := tensors(case, np.float32))
+    assert ran_compiled(ys)
+    found = ts.grad(ys[0].sum(), xs[0])
+    np.testing.assert_allclose(found.data, np.repeat([0, 1], len(far)), rtol=0, atol=1e-22)
+
+
 def test_float64_and_empty_batches_are_left_to_numpy() -> None:
     case = CASES["lstm_sequence-B3-T1-D17-H16"]
     assert not ran_compiled(case.apply(tensors(case, np.float64)))

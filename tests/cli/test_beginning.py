@@ -1,5 +1,6 @@
 """`--init-from`: what a run takes of an earlier one, what stays at random, and what is refused."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -56,12 +57,40 @@ def test_a_language_model_learns_new_characters(runs: Path, tmp_path: Path) -> N
     np.testing.assert_array_equal(after.checkpoint.model["embedding.weight"][: len(table)], table)
 
 
-def test_going_on_takes_the_checkpoint(runs: Path, tmp_path: Path) -> None:
-    """The earlier run gives the vocabularies alone then."""
-    assert train("tagger", tmp_path / "run", "--init-from", runs / "tagger").exit_code == 0
-    again = run("train", "tagger", "--out", tmp_path / "run", "--resume", "--steps", 8)
-    assert again.exit_code == 0 and "beginning with" not in again.stdout, again.output
-    assert load(tmp_path / "run", "latest").checkpoint.step == 8
+def test_going_on_needs_the_checkpoint_alone(runs: Path, tmp_path: Path) -> None:
+    """The earlier run, whose words and characters come first, may be gone; and it ends as if nothing had happened."""
+    earlier, file = tmp_path / "earlier", tmp_path / "new.tsv"
+    shutil.copytree(runs / "tagger", earlier)
+    file.write_text(TAGGED.replace("cat", "zebra").replace("cute", "agile"), encoding="utf-8")
+    for out in ("straight", "stopped"):
+        result = train("tagger", tmp_path / out, "--data", file, "--init-from", earlier)
+        assert result.exit_code == 0, result.output
+        if out == "stopped":
+            earlier.rename(tmp_path / "moved")
+        again = run("train", "tagger", "--out", tmp_path / out, "--resume", "--steps", 8)
+        assert again.exit_code == 0 and "beginning with" not in again.stdout, again.output
+    straight, stopped = (load(tmp_path / out, "latest") for out in ("straight", "stopped"))
+    assert straight.checkpoint.step == stopped.checkpoint.step == 8
+    assert straight.job.vocabularies == stopped.job.vocabularies
+    for name, array in straight.checkpoint.model.items():
+        np.testing.assert_array_equal(stopped.checkpoint.model[name], array)
+    assert load(tmp_path / "moved").job.vocabularies != stopped.job.vocabularies
+
+
+def test_going_on_with_other_words_is_refused(runs: Path, tmp_path: Path) -> None:
+    out, file = tmp_path / "run", tmp_path / "new.tsv"
+    assert train("tagger", out, "--init-from", runs / "tagger").exit_code == 0
+    file.write_text(TAGGED.replace("cat", "zebra"), encoding="utf-8")
+    result = run("train", "tagger", "--out", out, "--resume", "--data", file)
+    assert result.exit_code == 1 and "is of another run: its vocabularies differs" in result.stderr, result.output
+
+
+def test_a_damaged_checkpoint_says_how_to_go_on(runs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert train("tagger", out, "--init-from", runs / "tagger").exit_code == 0
+    (out / "checkpoints" / "step-000006" / "model.safetensors").write_bytes(b"")
+    result = run("train", "tagger", "--out", out, "--resume", "--steps", 8)
+    assert result.exit_code == 1 and "--resume goes on from step 3" in result.stderr, result.output
 
 
 @pytest.mark.parametrize(

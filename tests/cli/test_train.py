@@ -44,6 +44,20 @@ def test_the_folder_of_a_run(kind: str, runs: Path) -> None:
     ]
 
 
+def test_an_alignment_is_shown_of_a_sentence_that_is_known_and_not_too_short(tmp_path: Path) -> None:
+    """Then of the others, in their order."""
+    train_file, valid = tmp_path / "pairs.tsv", tmp_path / "valid.tsv"
+    train_file.write_text("i can see the old house\tje vois la vieille maison\n" * 20, encoding="utf-8")
+    held_out = ["the house", "i can see the zebra", "i see the old house", "i can"]
+    valid.write_text("".join(f"{source}\tla maison\n" for source in held_out), encoding="utf-8")
+    out = tmp_path / "run"
+    options = ["--data", train_file, "--valid", valid, *SMALL["seq2seq"], *STEPS]
+    assert run("train", "seq2seq", "--out", out, *options).exit_code == 0
+    page = (out / "index.html").read_text(encoding="utf-8")
+    shown = re.findall(r"Where it looks, \d: ([^<]+)<", page)
+    assert list(dict.fromkeys(shown)) == ["i see the old house", "the house", "i can see the zebra"]
+
+
 @pytest.mark.parametrize("kind", JOBS)
 def test_going_on_gives_the_same_bits(kind: str, runs: Path, tmp_path: Path) -> None:
     """The run as it was at step 3 goes on without a word about sizes or data: they are in its folder."""

@@ -1,4 +1,4 @@
-"""How a run's model begins: at random, or with what an earlier run has learned (`--init-from`)."""
+"""How a run's model begins: at random, with what an earlier run has learned (`--init-from`), or to be resumed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data import AnyVocabulary, CharVocabulary, Labels, Vocabulary, WordVocabulary
+from ..data import AnyVocabulary, CharVocabulary, Labels, Vocabulary, WordVocabulary, vocabulary_from_json
 from ..nn import Module
+from ..train.resume import load_latest
 from .jobs import Job
 from .run import Run, load, prepare
 
@@ -23,29 +24,42 @@ class Beginning(NamedTuple):
     taken: str  # what it has of an earlier run, to be printed; empty where it begins at random
 
 
-def beginning(kind: type[Job], config: Any, training: Any, held_out: Any) -> Beginning:
+def beginning(kind: type[Job], config: Any, training: Any, held_out: Any, *, latest: Path | None = None) -> Beginning:
     """Number the examples and make the model.
 
     With `init_from` the vocabularies begin with the symbols of that run, new ones come after them; each parameter of
     the same name and shape takes the run's values, a table of symbols its first rows. What has a row for each label is
     taken where both have the same labels.
 
+    Args:
+        latest: the checkpoint from which the run will go on. It holds all that was taken of `init_from`, whose folder
+            is not looked at then.
     Raises:
         ValueError: `init_from` is not the folder of a run, or that of another kind, or nothing of it fits.
-        CheckpointError: its checkpoint is damaged.
+        CheckpointError: its checkpoint is damaged, or the latest one.
     """
     own = kind.number(config, training, held_out)
     if config.init_from is None:
         job = kind(config, own)
         return Beginning(job, job.model(), "")
+    if latest is not None:
+        kept = load_latest(latest).state.get("vocabularies", {})
+        job = _numbered_as(kind, config, own, {name: vocabulary_from_json(each) for name, each in kept.items()})
+        return Beginning(job, job.model(), "")
     run = load(Path(config.init_from), device="cpu")
     if type(run.job) is not kind:
         raise ValueError(f"--init-from {config.init_from} is a run of {run.job.name}: name one of {kind.name}")
     prepare(config)  # loading set the seed and the threads of that run
-    before = run.job.vocabularies
-    job = kind(config, {name: _joined(each, before.get(name)) for name, each in own.items()})
+    job = _numbered_as(kind, config, own, run.job.vocabularies)
     model = job.model()
     return Beginning(job, model, _take(job, model, run))
+
+
+def _numbered_as(
+    kind: type[Job], config: Any, own: dict[str, AnyVocabulary], before: Mapping[str, AnyVocabulary]
+) -> Job:
+    """A job whose vocabularies begin with the symbols of those before."""
+    return kind(config, {name: _joined(each, before.get(name)) for name, each in own.items()})
 
 
 def _joined(own: AnyVocabulary, before: AnyVocabulary | None) -> AnyVocabulary:

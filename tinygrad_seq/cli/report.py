@@ -35,7 +35,7 @@ def write_page(job: Job, model: Any, training: Any, held_out: Any, folder: Path)
         folder / "loss_curve.png",
         unit=job.unit,
     )
-    sections.append(viz.Picture("Loss while training", curve, "Of single steps, and of all held-out examples."))
+    sections.append(viz.Picture("Loss while training", curve, _below(losses)))
     sections += job.sections(model, held_out, folder)
     sections += [
         viz.Table("Evaluations", ("step", *job.shown(best)), [(s, *job.shown(m).values()) for s, m in log.validation]),
@@ -43,6 +43,12 @@ def write_page(job: Job, model: Any, training: Any, held_out: Any, folder: Path)
         viz.Sample("The config of this run, config.toml", to_toml(job.name, config)),
     ]
     return viz.page(f"{job.name}: {folder.resolve().name}", sections, folder / PAGE)
+
+
+def _below(losses: dict[str, float]) -> str:
+    """What the loss curve shows."""
+    curves = "The loss of training batches, as they come and smoothed, and of all held-out examples"
+    return f"{curves}; the lines across are the simple models above." if losses else f"{curves}."
 
 
 def _about(job: Job, model: Any, log: Any, best_step: int) -> str:

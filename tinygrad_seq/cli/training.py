@@ -34,7 +34,8 @@ def train(kind: type[Job], given: dict[str, Any], *, out: Path, file: Path | Non
     config = _config(kind, given, out, file, resume)
     prepare(config)
     training, held_out = kind.read(config)
-    job, model, taken = beginning(kind, config, training, held_out)
+    latest = latest_checkpoint(out) if resume else None
+    job, model, taken = beginning(kind, config, training, held_out, latest=latest)
     model.to(config.device)
     trainer = trainer_of(job, job.task(model, training, held_out), out)
     with warnings.catch_warnings(record=True) as caught:

@@ -113,7 +113,7 @@ def begin(trainer: Trainer, *, resume: bool) -> str:
         return f"beginning in {directory} at step 0: no checkpoint there yet" if resume else f"beginning in {directory}"
     if not resume:
         raise ValueError(f"{directory} holds a run already: go on with it by --resume, or choose another folder")
-    checkpoint = _load_latest(latest)
+    checkpoint = load_latest(latest)
     for name, value in trainer.extra.items():
         then, now = checkpoint.state.get(name), json.loads(json.dumps(value))  # as a checkpoint gives it back
         if then != now:
@@ -129,8 +129,8 @@ def begin(trainer: Trainer, *, resume: bool) -> str:
     return line if before == trainer.steps else f"{line}; until now it was to be {before}, by its own schedule"
 
 
-def _load_latest(latest: Path) -> Checkpoint:
-    """The latest checkpoint of a run; where it is damaged the error says how to go on from the one before."""
+def load_latest(latest: Path) -> Checkpoint:
+    """The latest checkpoint of a run, from its folder; where that is damaged the error says how to go on without it."""
     try:
         return load_checkpoint(latest)
     except CheckpointError as error:

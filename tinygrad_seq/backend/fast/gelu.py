@@ -8,10 +8,11 @@ from ..kernels.gelu import A, C
 from .compiler import jit, kernel
 from .sequence import F32, empty, flat
 from .team import job, share, team
-from .vector import normal, sigmoid
+from .vector import near_sigmoid, normal, sigmoid
 
 SCALE, CUBE, ONE = F32(2 * A), F32(2 * C), F32(1)  # 2u = SCALE x + CUBE x³, and ½ (1 + tanh u) = σ(2u)
 DENSITY = F32(1 / math.sqrt(2 * math.pi))
+FAR = F32(9.9)  # beyond it the slope is 0 or 1 in float32, but x³ grows until x³ · 0 is nan; |2u| ≤ 85 below it
 
 
 @jit
@@ -27,9 +28,11 @@ def _tanh_back_part(part: int, parts: int, x: Any, g: Any, dx: Any) -> None:
     first, end = x.size * part // parts, x.size * (part + 1) // parts
     x, g, dx = x[first:end], g[first:end], dx[first:end]
     for k in range(x.size):
-        square = x[k] * x[k]
-        s = sigmoid(x[k] * (SCALE + CUBE * square))
-        slope = x[k] * (SCALE + F32(3) * CUBE * square) * (ONE - s)
+        near = -FAR if x[k] < -FAR else x[k]
+        near = FAR if near > FAR else near
+        square = near * near
+        s = near_sigmoid(-near * (SCALE + CUBE * square))
+        slope = near * (SCALE + F32(3) * CUBE * square) * (ONE - s)
         dx[k] = g[k] * (s + s * slope)
 
 

@@ -163,7 +163,12 @@ def tanh(x: Any) -> Any:
 @jit
 def sigmoid(x: Any) -> Any:
     y = F(88) if x < F(-88) else -x
-    y = F(-87) if y < F(-87) else y
+    return near_sigmoid(F(-87) if y < F(-87) else y)
+
+
+@jit
+def near_sigmoid(y: Any) -> Any:
+    """σ(-y) for |y| ≤ 88."""
     power, rest = _power(y)
     return F(1) / ((power * rest + power) + F(1))
 

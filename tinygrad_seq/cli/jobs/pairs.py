@@ -30,6 +30,7 @@ from .text import CELLS
 Pair = tuple[str, str]  # source, target
 NO_ATTENTION = "none"
 ALIGNMENTS = 3  # pictures on the page
+LONG_ENOUGH = 5  # symbols of a source that shows where a model looks
 LONGEST = 60  # symbols of a source whose alignment is drawn
 
 
@@ -146,7 +147,8 @@ class PairsJob(job.Job):
                 yield job.Prediction(text, {"text": line, "translation": text})
 
     def sections(self, model: Any, held_out: Sequence[Pair], folder: Path) -> Iterable[Section]:
-        groups = list(_by_source(held_out).items())[:12]
+        every = _by_source(held_out)
+        groups = list(every.items())[:12]
         found = [p.text for p in self.predict(model, [source for source, _ in groups], {"temperature": 0})]
         yield viz.Table(
             "Held-out sources, translated",
@@ -156,7 +158,8 @@ class PairsJob(job.Job):
                 for (source, targets), text in zip(groups, found, strict=True)
             ],
         )
-        for k, (source, _) in enumerate(groups[:ALIGNMENTS], 1):
+        telling_first = sorted(every, key=self._is_telling, reverse=True)  # else in the order of the file
+        for k, source in enumerate(telling_first[:ALIGNMENTS], 1):
             alpha, rows, columns = self._alignment(model, source)
             if alpha is not None and len(columns) <= LONGEST:
                 file = viz.attention_plot(alpha, folder / f"alignment_{k}.png", rows=rows, columns=columns)
@@ -165,6 +168,11 @@ class PairsJob(job.Job):
                     file,
                     "A row for each symbol that is written, a column for each that is read; each row sums to 1.",
                 )
+
+    def _is_telling(self, source: str) -> bool:
+        """Whether an alignment shows something: of a source that is not very short, and known to the last symbol."""
+        ids = self._source(source)
+        return LONG_ENOUGH <= len(ids) <= LONGEST and Vocabulary.unk not in ids
 
     def _alignment(self, model: Any, source: str) -> tuple[Any, list[str], list[str]]:
         """The attention weights (T, S) or (heads, T, S) of a translation, and the symbols on both sides."""
