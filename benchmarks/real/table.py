@@ -251,7 +251,8 @@ REAL = {
         not_reached="It is better than the most similar known sentence, by less than was expected: after eight passes "
         "over so few words it knows the training set by heart, at a loss of 0.9 against 1.5.",
         picture="alignment_1.png",
-        shows="Where it looks: a row for each word that it writes, a column for each that it reads.",
+        shows="Where it looks in the first held-out sentence of five symbols or more, all of them known: a row for "
+        "each that it writes, a column for each that it reads.",
     ),
     "eng-fra-transformer": Real(
         "English to French, by a Transformer",
