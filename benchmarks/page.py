@@ -34,7 +34,10 @@ PyTorch is not installed by `make`: `.venv/bin/pip install torch==2.13.0`.
   are there already.
 - Compiled kernels. With the extra `fast`, numba compiles kernels for float32 when they are first used, once for a
   machine, and says so in a line. Where that fails, a warning names the reason and NumPy's kernels go on.
-  `TINYGRAD_SEQ_FAST=0` leaves them out.
+  `TINYGRAD_SEQ_FAST=0` leaves them out. Where the processor has AVX-512 they multiply matrices by tiles of their own,
+  elsewhere by NumPy's OpenBLAS.
+- Memory that stays. While a Trainer runs, or once `ts.set_num_threads` was called, freed arrays are kept for the next
+  step, in pages of 2 MB where Linux has them. `TINYGRAD_SEQ_MALLOPT=0` leaves memory as it is.
 - Threads. Kernels share their work among as many threads as the process has cores, or as OPENBLAS_NUM_THREADS says.
   How it is cut depends on the sizes and the number of threads alone, so that one number gives the same bits in every
   run. A checkpoint holds the number, and a resumed run uses it again.
