@@ -64,14 +64,13 @@ class Op(Place):
         cls.names = () if many else inputs
         cls.keeps = tuple(-1 if name == "out" else inputs.index(name) for name in wanted)
         cls._keep = staticmethod(_picker(cls.keeps))
+        fixed = not many and all(p.default is p.empty for p in parameters)
         if cls.__call__.__module__ == __name__:  # it has none of its own
-            fixed = not many and all(p.default is p.empty for p in parameters)
-            apply = {1: Op._apply_to_one, 2: Op._apply_to_two}.get(len(inputs)) if fixed else None
-            # With code of its own: CPython fits code to the types that it meets.
-            code = (apply or Op.__call__).__code__.replace(
-                co_name="__call__", co_qualname=f"{cls.__qualname__}.__call__"
-            )
-            setattr(cls, "__call__", types.FunctionType(code, globals()))  # noqa: B010  # mypy: a method is assigned to
+            ways: dict[Any, Any] = {1: Op._apply_to_one, 2: Op._apply_to_two}
+            _give(cls, "__call__", ways.get(len(inputs) if fixed else None, Op.__call__))
+        if cls.pull_back.__module__ == __name__:
+            ways = {0: Op._pull_back_alone, 1: Op._pull_back_with_one, 2: Op._pull_back_with_two}
+            _give(cls, "pull_back", ways.get(len(wanted), Op.pull_back))
 
     def __call__(self, *inputs: Any) -> Any:
         # Every op passes here or through the next two: written for speed (`make bench` states the overhead per op).
@@ -136,13 +135,14 @@ class Op(Place):
             y = self.forward(_find(type(array)) or backend_of(array), array)
         except Exception as error:
             raise explain(type(self).__name__, self.names, [array], error) from error
-        if source is None or not state.grad:
+        here = state.__dict__  # of this thread, which takes as long to find as one attribute
+        if source is None or not here["grad"]:
             return y if array is x else _constant(y)
         if self.number is not None:
             raise applied_twice(self)
         self.number = next_number()
         self.sources = [source]
-        self.scope = state.scope
+        self.scope = here["scope"]
         self.kept = self._keep((array, y))
         if type(y) is tuple:
             return self._outputs(y)
@@ -165,13 +165,14 @@ class Op(Place):
             y = self.forward(_find(type(left)) or backend_of(left, right), left, right)
         except Exception as error:
             raise explain(type(self).__name__, self.names, [left, right], error) from error
-        if (source_a is None and source_b is None) or not state.grad:
+        here = state.__dict__
+        if (source_a is None and source_b is None) or not here["grad"]:
             return y if left is a and right is b else _constant(y)
         if self.number is not None:
             raise applied_twice(self)
         self.number = next_number()
         self.sources = [source_a, source_b]
-        self.scope = state.scope
+        self.scope = here["scope"]
         if source_a is None:
             self.constants = [mark(a), None]
         elif source_b is None:
@@ -200,21 +201,41 @@ class Op(Place):
         if create_graph:
             places = [self if k < 0 else self.sources[k] for k in self.keeps]
             kept = [v if place is None else Tensor(v, place) for v, place in zip(kept, places, strict=True)]
-        n = len(kept)  # CPython calls with a `*` by a longer way
-        if n == 1:
-            gs = self.backward(g, kept[0])
-        elif n == 0:
-            gs = self.backward(g)
-        elif n == 2:
-            gs = self.backward(g, kept[0], kept[1])
-        else:
-            gs = self.backward(g, *kept)
+        gs = self.backward(g, *kept)
+        return gs if type(gs) is tuple else (gs,)
+
+    # The same without a `*`, which takes CPython longer, for ops that keep nothing, one array or two.
+
+    def _pull_back_alone(self, g: Any, create_graph: bool) -> tuple[Any, ...]:
+        if self.kept is None:
+            raise spent(self)
+        gs = self.backward(g)
+        return gs if type(gs) is tuple else (gs,)
+
+    def _pull_back_with_one(self, g: Any, create_graph: bool) -> tuple[Any, ...]:
+        if create_graph or self.kept is None:
+            return Op.pull_back(self, g, create_graph)
+        (x,) = self.kept
+        gs = self.backward(g, x)
+        return gs if type(gs) is tuple else (gs,)
+
+    def _pull_back_with_two(self, g: Any, create_graph: bool) -> tuple[Any, ...]:
+        if create_graph or self.kept is None:
+            return Op.pull_back(self, g, create_graph)
+        x, y = self.kept
+        gs = self.backward(g, x, y)
         return gs if type(gs) is tuple else (gs,)
 
 
 def _constant(y: Any) -> Any:
     """The tensor, or the tensors, of what `forward` gave, where no graph is wanted."""
     return tuple(map(Tensor, y)) if type(y) is tuple else Tensor(y)
+
+
+def _give(cls: type[Op], name: str, function: Any) -> None:
+    """A method for a class of ops, with code of its own: CPython fits code to the types that it meets."""
+    code = function.__code__.replace(co_name=name, co_qualname=f"{cls.__qualname__}.{name}")
+    setattr(cls, name, types.FunctionType(code, globals()))
 
 
 class Slot(Place):

@@ -10,6 +10,13 @@ from ..backend import backend_of
 from ..core import FusedOp, Op, Tensor, value
 from ..core.op import explain
 
+_ONE = {np.dtype(kind): np.ones((), kind) for kind in ("float16", "float32", "float64")}
+
+
+def _one_minus(x: Any) -> Any:
+    """1 - x: NumPy takes twice as long where the 1 is Python's."""
+    return (_ONE.get(x.dtype, 1) if type(x) is np.ndarray else 1) - x
+
 
 class Elementwise(Op):
     broadcasts = True
@@ -138,7 +145,7 @@ class Tanh(Op):
         return be.xp.tanh(x)
 
     def backward(self, g: Any, out: Any) -> Any:
-        return g * (1 - out * out)
+        return g * _one_minus(out * out)
 
 
 class Sigmoid(Op):
@@ -148,7 +155,7 @@ class Sigmoid(Op):
         return be.xp.tanh(x * 0.5) * 0.5 + 0.5
 
     def backward(self, g: Any, out: Any) -> Any:
-        return g * out * (1 - out)
+        return g * out * _one_minus(out)
 
 
 class Relu(Op):
