@@ -91,6 +91,85 @@ def test_an_applied_op_is_a_node_and_cannot_be_applied_again(make: Any) -> None:
         op(ONE)  # this makes no node
 
 
+def test_an_input_of_an_op_may_have_a_default() -> None:
+    class Scale(Op):
+        def forward(self, be: Any, x: Any, factor: Any = 3.0) -> Any:
+            self.inputs = 1 if factor == 3.0 else 2
+            return x * factor
+
+        def backward(self, g: Any) -> Any:
+            return (g * 3.0,) if self.inputs == 1 else (g * 2.0, None)
+
+    x = ts.tensor(5.0, requires_grad=True)
+    assert (Scale()(x).item(), Scale()(x, 2.0).item()) == (15, 10)
+    assert (ts.grad(Scale()(x), x).item(), ts.grad(Scale()(x, 2.0), x).item()) == (3, 2)
+
+
+def test_an_op_may_be_applied_in_a_way_of_its_own() -> None:
+    class Family(Op):
+        def __call__(self, *inputs: Any) -> Any:
+            return super().__call__(*(x * 2 for x in inputs))
+
+    class Exp(Family):
+        def forward(self, be: Any, x: Any) -> Any:
+            return be.xp.exp(x)
+
+        def backward(self, g: Any, out: Any) -> Any:
+            return g * out
+
+    x = ts.tensor(0.0, requires_grad=True)
+    assert ts.grad(Exp()(x), x).item() == 2
+
+
+def test_ops_that_only_differ_in_their_inputs_number() -> None:
+    """One input, two and more are applied each in a way of their own; all of them tell a tensor from an array."""
+
+    class Sum(Op):
+        def forward(self, be: Any, *xs: Any) -> Any:
+            return sum(xs)
+
+        def backward(self, g: Any) -> Any:
+            return tuple(g for _ in self.sources)
+
+    class SumOfOne(Sum):
+        def forward(self, be: Any, a: Any) -> Any:
+            return a + 0
+
+        def backward(self, g: Any) -> Any:
+            return g
+
+    class SumOfTwo(Sum):
+        def forward(self, be: Any, a: Any, b: Any) -> Any:
+            return a + b
+
+        def backward(self, g: Any) -> Any:
+            return g, g
+
+    array = np.ones(2, np.float32)
+    x, c = ts.tensor(array, requires_grad=True), ts.tensor(array)
+    for inputs in ((x,), (x, c), (c, x), (x, 1.0), (array, x), (c,), (c, array), (1.0, c), (array,), (array, array)):
+        general, special = Sum()(*inputs), (SumOfOne, SumOfTwo)[len(inputs) - 1]()(*inputs)
+        assert type(general) is type(special)
+        assert np.array_equal(ts.core.value(general), ts.core.value(special))
+        if isinstance(general, ts.Tensor) and general.requires_grad:
+            assert special.place.sources == general.place.sources
+            told = [
+                [(type(m), getattr(m, "shape", m)) for m in out.place.constants or ()] for out in (general, special)
+            ]
+            assert told[0] == told[1]
+    with pytest.raises(TypeError, match=r"SumOfTwo.__call__\(\) missing 1 required positional argument: 'b'"):
+        SumOfTwo()(x)
+
+
+def test_no_gradient_is_computed_for_a_constant() -> None:
+    x, g = ts.tensor([3.0], requires_grad=True), np.ones(1, np.float32)
+    for c in (ts.tensor([2.0]), 2.0):
+        for left in (x - c, x * c, x / c):
+            assert [part is None for part in left.place.pull_back(g, False)] == [False, True]
+        for right in (c * x, c / x):
+            assert [part is None for part in right.place.pull_back(g, False)] == [True, False]
+
+
 def test_gradient_none_means_none() -> None:
     class First(Op):
         def forward(self, be: Any, a: Any, b: Any) -> Any:

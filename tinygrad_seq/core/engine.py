@@ -172,7 +172,7 @@ def walk(
     # A definition that is differentiated is no forward pass.
     with setting(grad=create_graph, recorder=None, scope=state.scope):
         while waiting:
-            op = heappop(waiting)[1]
+            number, op = heappop(waiting)
             g = arriving.pop(op)
             if op.outputs is not None:
                 slots, g = g, [None] * len(op.outputs)
@@ -188,22 +188,29 @@ def walk(
                     g = _notice(op, g, create_graph, targets is None, watch, notes)
                 if wanted and op in wanted:
                     found[op] = written_out(g)
-            if op.number == oldest:  # the oldest target: what it was made from is nobody's question
+            if number == oldest:  # the oldest target: what it was made from is nobody's question
                 continue
-            if op.number > last_write:  # made before some array was written into
+            if number > last_write:  # made before some array was written into
                 _check_written(op)
             gs = op.pull_back(g, False) if pull_back is None else pull_back(op, g)
-            if len(gs) != len(op.sources):
-                raise ValueError(f"{type(op).__name__}.backward gave {len(gs)} gradients for {len(op.sources)} inputs")
-            sources = op.sources if cuts is None else cuts.get(op, op.sources)
+            sources = op.sources
+            if len(gs) != len(sources):
+                raise ValueError(f"{type(op).__name__}.backward gave {len(gs)} gradients for {len(sources)} inputs")
+            if cuts is not None:
+                sources = cuts.get(op, sources)
             for source, g_k in zip(sources, gs):  # noqa: B905  # `strict` costs 0.2 µs an op
                 if source is not None and g_k is not None:
                     if g_k.shape != source.shape:
                         g_k = _fit(g_k, source.shape, op)
                     if source in arriving:
                         add(source, g_k, op.makes_new)
-                    else:
+                    elif type(source) is Slot:
                         arrive(source, g_k)
+                    else:  # `arrive`, written out: a call for each input takes longer
+                        arriving[source] = g_k
+                        made = source.number
+                        if made <= oldest:
+                            heappush(waiting, (made, source))
             if not retain:
                 op.kept = None  # structure, shapes and names stay, for pictures
         for place, g in arriving.items():

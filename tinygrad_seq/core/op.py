@@ -2,6 +2,7 @@
 
 import inspect
 import operator
+import types
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -11,13 +12,11 @@ from .state import listening, state
 from .tensor import Constant, Place, Tensor, next_number
 
 
-def _picker(indices: tuple[int, ...]) -> Callable[[list[Any]], tuple[Any, ...]]:
-    """A function of a list: the items at `indices`, as a tuple."""
-    if not indices:
-        return lambda items: ()
-    if len(indices) == 1:
-        return lambda items, k=indices[0]: (items[k],)  # type: ignore[misc]
-    return operator.itemgetter(*indices)  # in C
+def _picker(indices: tuple[int, ...]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """A function of a tuple, in C: the items at `indices`, as a tuple."""
+    if len(indices) > 1:
+        return operator.itemgetter(*indices)
+    return operator.itemgetter(*[slice(k, k + 1 or None) for k in indices] or [slice(0)])  # of one index: no tuple
 
 
 class Op(Place):
@@ -65,9 +64,16 @@ class Op(Place):
         cls.names = () if many else inputs
         cls.keeps = tuple(-1 if name == "out" else inputs.index(name) for name in wanted)
         cls._keep = staticmethod(_picker(cls.keeps))
+        fixed = not many and all(p.default is p.empty for p in parameters)
+        if cls.__call__.__module__ == __name__:  # it has none of its own
+            ways: dict[Any, Any] = {1: Op._apply_to_one, 2: Op._apply_to_two}
+            _give(cls, "__call__", ways.get(len(inputs) if fixed else None, Op.__call__))
+        if cls.pull_back.__module__ == __name__:
+            ways = {0: Op._pull_back_alone, 1: Op._pull_back_with_one, 2: Op._pull_back_with_two}
+            _give(cls, "pull_back", ways.get(len(wanted), Op.pull_back))
 
     def __call__(self, *inputs: Any) -> Any:
-        # Every op passes here: written for speed (`make bench` states the overhead per op).
+        # Every op passes here or through the next two: written for speed (`make bench` states the overhead per op).
         arrays: list[Any] = []
         sources: list[Any] = []
         wanted = constant = False
@@ -98,28 +104,84 @@ class Op(Place):
                 return y
             if tracer is not None:
                 tracer.after(self, inputs, y)
-            return tuple(map(Tensor, y)) if type(y) is tuple else Tensor(y)
+            return _constant(y)
         if self.number is not None:
             raise applied_twice(self)
         self.number = next_number()
         self.sources = sources
         self.scope = state.scope
-        if constant:  # `mark`, written out: a call for each input takes longer
-            self.constants = constants = []
-            for x in inputs:
-                if isinstance(x, Tensor):
-                    constants.append(None if x.place is not None else x.constant or x.as_constant())
-                else:
-                    constants.append(Constant(x.shape, x.dtype) if hasattr(x, "dtype") else x)
+        if constant:
+            self.constants = [mark(x) for x in inputs]
         if tracer is not None:
             tracer.after(self, inputs, y)
+        self.kept = self._keep((*arrays, y))  # at -1, `out`
         if type(y) is tuple:
-            self.kept = self._keep(arrays)
             return self._outputs(y)
         self.shape = y.shape
         self.dtype = y.dtype
-        arrays.append(y)  # where -1, `out`, finds it
-        self.kept = self._keep(arrays)
+        return Tensor(y, self)
+
+    # What `__call__` does in loops, the next two do without, where nobody listens. The lines at the end stand in all
+    # three: to call a function for them would take 4 % of the time of an operation on 1×1 tensors.
+
+    def _apply_to_one(self, x: Any) -> Any:
+        if listening:
+            return Op.__call__(self, x)
+        if isinstance(x, Tensor):
+            array, source = x.data, x.place
+        else:
+            array, source = x, None
+        try:
+            y = self.forward(_find(type(array)) or backend_of(array), array)
+        except Exception as error:
+            raise explain(type(self).__name__, self.names, [array], error) from error
+        here = state.__dict__  # of this thread, which takes as long to find as one attribute
+        if source is None or not here["grad"]:
+            return y if array is x else _constant(y)
+        if self.number is not None:
+            raise applied_twice(self)
+        self.number = next_number()
+        self.sources = [source]
+        self.scope = here["scope"]
+        self.kept = self._keep((array, y))
+        if type(y) is tuple:
+            return self._outputs(y)
+        self.shape = y.shape
+        self.dtype = y.dtype
+        return Tensor(y, self)
+
+    def _apply_to_two(self, a: Any, b: Any) -> Any:
+        if listening:
+            return Op.__call__(self, a, b)
+        if isinstance(a, Tensor):
+            left, source_a = a.data, a.place
+        else:
+            left, source_a = a, None
+        if isinstance(b, Tensor):
+            right, source_b = b.data, b.place
+        else:
+            right, source_b = b, None
+        try:
+            y = self.forward(_find(type(left)) or backend_of(left, right), left, right)
+        except Exception as error:
+            raise explain(type(self).__name__, self.names, [left, right], error) from error
+        here = state.__dict__
+        if (source_a is None and source_b is None) or not here["grad"]:
+            return y if left is a and right is b else _constant(y)
+        if self.number is not None:
+            raise applied_twice(self)
+        self.number = next_number()
+        self.sources = [source_a, source_b]
+        self.scope = here["scope"]
+        if source_a is None:
+            self.constants = [mark(a), None]
+        elif source_b is None:
+            self.constants = [None, mark(b)]
+        self.kept = self._keep((left, right, y))
+        if type(y) is tuple:
+            return self._outputs(y)
+        self.shape = y.shape
+        self.dtype = y.dtype
         return Tensor(y, self)
 
     def maker(self) -> tuple[Any, int]:
@@ -141,6 +203,39 @@ class Op(Place):
             kept = [v if place is None else Tensor(v, place) for v, place in zip(kept, places, strict=True)]
         gs = self.backward(g, *kept)
         return gs if type(gs) is tuple else (gs,)
+
+    # The same without a `*`, which takes CPython longer, for ops that keep nothing, one array or two.
+
+    def _pull_back_alone(self, g: Any, create_graph: bool) -> tuple[Any, ...]:
+        if self.kept is None:
+            raise spent(self)
+        gs = self.backward(g)
+        return gs if type(gs) is tuple else (gs,)
+
+    def _pull_back_with_one(self, g: Any, create_graph: bool) -> tuple[Any, ...]:
+        if create_graph or self.kept is None:
+            return Op.pull_back(self, g, create_graph)
+        (x,) = self.kept
+        gs = self.backward(g, x)
+        return gs if type(gs) is tuple else (gs,)
+
+    def _pull_back_with_two(self, g: Any, create_graph: bool) -> tuple[Any, ...]:
+        if create_graph or self.kept is None:
+            return Op.pull_back(self, g, create_graph)
+        x, y = self.kept
+        gs = self.backward(g, x, y)
+        return gs if type(gs) is tuple else (gs,)
+
+
+def _constant(y: Any) -> Any:
+    """The tensor, or the tensors, of what `forward` gave, where no graph is wanted."""
+    return tuple(map(Tensor, y)) if type(y) is tuple else Tensor(y)
+
+
+def _give(cls: type[Op], name: str, function: Any) -> None:
+    """A method for a class of ops, with code of its own: CPython fits code to the types that it meets."""
+    code = function.__code__.replace(co_name=name, co_qualname=f"{cls.__qualname__}.{name}")
+    setattr(cls, name, types.FunctionType(code, globals()))
 
 
 class Slot(Place):
@@ -172,7 +267,7 @@ class Slot(Place):
 def mark(x: Any) -> Any:
     """What a picture shows for an input that has no place in the graph: a number as it is, an array by its shape."""
     if isinstance(x, Tensor):
-        return x.as_constant() if x.place is None else None
+        return (x.constant or x.as_constant()) if x.place is None else None
     return Constant(x.shape, x.dtype) if hasattr(x, "dtype") else x
 
 

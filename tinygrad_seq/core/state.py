@@ -44,12 +44,13 @@ class Derivative:
         self.walk = walk  # of an operation: the derivative that this is a part of
 
 
-class _State(threading.local):  # class attributes are the defaults of every thread
-    grad: bool = True  # operations join the graph
-    fused: bool = True  # fused operations run their kernel, not their definition
-    scope: Scope | None = None
-    recorder: Any = None  # who wants to know the symbols of equation blocks
-    tracer: Any = None  # the Tracer that is told of every operation
+class _State(threading.local):
+    def __init__(self) -> None:  # called in every thread
+        self.grad = True  # operations join the graph
+        self.fused = True  # fused operations run their kernel, not their definition
+        self.scope: Scope | None = None
+        self.recorder: Any = None  # who wants to know the symbols of equation blocks
+        self.tracer: Any = None  # the Tracer that is told of every operation
 
 
 state = _State()

@@ -10,6 +10,13 @@ from ..backend import backend_of
 from ..core import FusedOp, Op, Tensor, value
 from ..core.op import explain
 
+_ONE = {np.dtype(kind): np.ones((), kind) for kind in ("float16", "float32", "float64")}
+
+
+def _one_minus(x: Any) -> Any:
+    """1 - x: NumPy takes twice as long where the 1 is Python's."""
+    return (_ONE.get(x.dtype, 1) if type(x) is np.ndarray else 1) - x
+
 
 class Elementwise(Op):
     broadcasts = True
@@ -28,7 +35,7 @@ class Sub(Elementwise):
         return a - b
 
     def backward(self, g: Any) -> Any:
-        return g, -g
+        return g, None if self.sources[1] is None else -g
 
 
 class Mul(Elementwise):
@@ -36,7 +43,8 @@ class Mul(Elementwise):
         return a * b
 
     def backward(self, g: Any, a: Any, b: Any) -> Any:
-        return g * b, g * a
+        to_a, to_b = self.sources
+        return None if to_a is None else g * b, None if to_b is None else g * a
 
 
 class Div(Elementwise):
@@ -44,7 +52,8 @@ class Div(Elementwise):
         return a / b
 
     def backward(self, g: Any, b: Any, out: Any) -> Any:
-        return g / b, -g * out / b
+        to_a, to_b = self.sources
+        return None if to_a is None else g / b, None if to_b is None else -g * out / b
 
 
 class Neg(Op):
@@ -136,7 +145,7 @@ class Tanh(Op):
         return be.xp.tanh(x)
 
     def backward(self, g: Any, out: Any) -> Any:
-        return g * (1 - out * out)
+        return g * _one_minus(out * out)
 
 
 class Sigmoid(Op):
@@ -146,7 +155,7 @@ class Sigmoid(Op):
         return be.xp.tanh(x * 0.5) * 0.5 + 0.5
 
     def backward(self, g: Any, out: Any) -> Any:
-        return g * out * (1 - out)
+        return g * out * _one_minus(out)
 
 
 class Relu(Op):
@@ -250,81 +259,84 @@ class ExactGelu(FusedOp):
         return x * (0.5 * (1 + erf(x * math.sqrt(0.5))))
 
 
+# `Add().__call__(a, b)` is `Add()(a, b)`, called by CPython in a shorter way: 3 % of an operation on 1×1 tensors.
+
+
 def add(a: Any, b: Any) -> Any:
     """a + b, broadcast."""
-    return Add()(a, b)
+    return Add().__call__(a, b)
 
 
 def sub(a: Any, b: Any) -> Any:
     """a - b, broadcast."""
-    return Sub()(a, b)
+    return Sub().__call__(a, b)
 
 
 def mul(a: Any, b: Any) -> Any:
     """a · b by elements, broadcast."""
-    return Mul()(a, b)
+    return Mul().__call__(a, b)
 
 
 def div(a: Any, b: Any) -> Any:
     """a / b by elements, broadcast."""
-    return Div()(a, b)
+    return Div().__call__(a, b)
 
 
 def neg(x: Any) -> Any:
     """-x."""
-    return Neg()(x)
+    return Neg().__call__(x)
 
 
 def pow(a: Any, b: Any) -> Any:
     """a to the power of b: of a number, or by elements of a tensor (then a > 0, where b's gradient is wanted)."""
     if isinstance(b, int | float) and not isinstance(b, bool):
-        return Power(b)(a)
-    return Pow()(a, b)
+        return Power(b).__call__(a)
+    return Pow().__call__(a, b)
 
 
 def exp(x: Any) -> Any:
     """eˣ."""
-    return Exp()(x)
+    return Exp().__call__(x)
 
 
 def log(x: Any) -> Any:
     """The natural logarithm."""
-    return Log()(x)
+    return Log().__call__(x)
 
 
 def sqrt(x: Any) -> Any:
     """√x."""
-    return Sqrt()(x)
+    return Sqrt().__call__(x)
 
 
 def abs(x: Any) -> Any:
     """|x|; the derivative at 0 is 0."""
-    return Abs()(x)
+    return Abs().__call__(x)
 
 
 def sin(x: Any) -> Any:
     """sin x, of radians."""
-    return Sin()(x)
+    return Sin().__call__(x)
 
 
 def cos(x: Any) -> Any:
     """cos x, of radians."""
-    return Cos()(x)
+    return Cos().__call__(x)
 
 
 def tanh(x: Any) -> Any:
     """tanh x; its derivative is at most 1."""
-    return Tanh()(x)
+    return Tanh().__call__(x)
 
 
 def sigmoid(x: Any) -> Any:
     """σ(x) = 1 / (1 + e⁻ˣ); its derivative is at most ¼."""
-    return Sigmoid()(x)
+    return Sigmoid().__call__(x)
 
 
 def relu(x: Any) -> Any:
     """max(x, 0); the derivative at 0 is 0."""
-    return Relu()(x)
+    return Relu().__call__(x)
 
 
 def silu(x: Any) -> Any:
@@ -334,12 +346,12 @@ def silu(x: Any) -> Any:
 
 def softplus(x: Any) -> Any:
     """log(1 + eˣ), a smooth relu."""
-    return Softplus()(x)
+    return Softplus().__call__(x)
 
 
 def erf(x: Any) -> Any:
     """The error function (2/√π) ∫₀ˣ exp(-s²) ds."""
-    return Erf()(x)
+    return Erf().__call__(x)
 
 
 def gelu(x: Any, approximate: str = "none") -> Any:
@@ -362,19 +374,19 @@ def gelu(x: Any, approximate: str = "none") -> Any:
 
 def maximum(a: Any, b: Any) -> Any:
     """The larger of a and b by elements; equal ones share the gradient."""
-    return Maximum()(a, b)
+    return Maximum().__call__(a, b)
 
 
 def minimum(a: Any, b: Any) -> Any:
     """The smaller of a and b by elements; equal ones share the gradient."""
-    return Minimum()(a, b)
+    return Minimum().__call__(a, b)
 
 
 def clip(x: Any, low: float | None = None, high: float | None = None) -> Any:
     """x kept between two numbers, either of which may be None; no gradient where it was cut."""
     if low is None and high is None:
         raise ValueError("clip: give at least one of low and high")
-    return Clip(low, high)(x)
+    return Clip(low, high).__call__(x)
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
@@ -392,7 +404,7 @@ def astype(x: Any, dtype: Any) -> Any:
         raise TypeError(f"astype: expected a dtype of floating-point numbers, integers or booleans, got {dtype!r}")
     if isinstance(x, Tensor) and kind != "f":
         return Tensor(x.data.astype(dtype))
-    return AsType(dtype)(x)
+    return AsType(dtype).__call__(x)
 
 
 def in_float32(run: Callable[..., Any], *inputs: Any) -> Any:
