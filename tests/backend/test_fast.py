@@ -205,7 +205,7 @@ on_threads_too = pytest.mark.usefixtures("on_threads")
 
 def test_every_kernel_of_the_table_has_cases() -> None:
     assert {name.split("-")[0] for name in CASES} == set(fast.KERNELS)
-    assert set(fast.KERNELS) | {"adam", "add_rows"} == set(fast.FILES)
+    assert set(fast.KERNELS) | {"adam", "add", "add_rows"} == set(fast.FILES)
     assert all(name.startswith(case.kind.kernel) for name, case in CASES.items())
 
 
@@ -408,6 +408,24 @@ def test_adam_is_numpy_s(l2: float, decay: float) -> None:
             for a, e in zip(found[2:], exact[2:], strict=True):
                 # With l2, g + l2 p may cancel: what is left then has the last digits of p.
                 np.testing.assert_allclose(a, e, rtol=2e-5, atol=1e-8 if l2 else 1e-30)
+
+
+@on_threads_too
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sums_are_numpy_s(dtype: Any) -> None:
+    """To the bit: of large arrays and small ones, of any layout, into a new array or one of the two."""
+    be = backend_for("cpu")
+    for shape in ((70_000,), (3, 43, 301), (5,)):
+        a, b = (numbers(*shape, seed=k).astype(dtype) for k in (1, 2))
+        for x, y in ((a, b), (turned(a), b), (a, b[:1]), (a, 2.0)):
+            np.testing.assert_array_equal(be.add(x, y), x + y)
+        expected = a + b
+        for out in (a, b):
+            x, y = (o if o is out else o.copy() for o in (a, b))
+            kept = out.copy()
+            assert be.add(x, y, out=out) is out
+            np.testing.assert_array_equal(out, expected)
+            out[...] = kept
 
 
 @pytest.mark.parametrize("V", [1, 7, 300])

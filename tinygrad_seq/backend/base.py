@@ -73,6 +73,10 @@ class Backend:
             return (rows @ b).reshape(*a.shape[:-1], b.shape[-1])
         return a @ b
 
+    def add(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        """a + b, in `out` where it is given: one of the two, of the shape and dtype of their sum."""
+        return a + b if out is None else self.xp.add(a, b, out=out)
+
     def tile_rows(self, M: int, K: int, columns: int, steps: int | None, at_once: bool) -> int:
         """How many rows has each of the tiles in which (M, K) is multiplied fastest by (K, columns), for so many steps
         (None: for many), all at once or each after another; M: as a whole."""

@@ -13,6 +13,7 @@ from .threads import blas_core, product_threads
 SHARED = 1 << 25  # operations from which it is faster to share work: another thread begins after up to 0.1 ms
 STEP = 1 << 24  # of a step, for each thread: with half of it threads wait for Python's lock longer than they gain
 CHUNK = 1 << 16  # numbers: GELU on 400,000 and Adam on 2 million took a third less time so than all of it at once
+SUM = 1 << 15  # numbers of a sum from which compiled code is asked
 ONE_HOT_ROWS = 128  # a table of characters: there a one-hot product adds wide rows faster than sorting them does
 # Up to this M·N·K an OpenBLAS that can multiplies without packing: 1,024 · 256 · 32 at 165 GFLOP/s a core in tiles of 8
 # rows, at 115 as a whole. From 64 columns on the whole is as fast; on AVX2, where it packs each tile, tiles took 1.6
@@ -46,6 +47,13 @@ class NumpyBackend(Backend):
         if index.size and not (low <= index.min() and index.max() < size):
             bad = index[(index < low) | (index >= size)].reshape(-1)[0]
             raise IndexError(f"{what}: expected integers from {low} to {size - 1}, got {bad}")
+
+    def add(self, a: Array, b: Array, out: Array | None = None) -> Array:
+        if type(a) is type(b) is np.ndarray and a.size >= SUM:
+            found = fast.add(a, b, out)
+            if found is not None:
+                return found
+        return super().add(a, b, out)
 
     def tile_rows(self, M: int, K: int, columns: int, steps: int | None, at_once: bool) -> int:
         rows = 8 if columns > 11 else 32

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import backend_of, written_out
+from ..backend import backend_of, find, written_out
 from .op import Op, Slot
 from .state import Derivative, Scope, setting, state
 from .tensor import ConstantGradient, Leaf, Tensor, _Writes, next_number, value
@@ -134,14 +134,7 @@ def walk(
         if g.size < LARGE or not in_place or before.dtype != g.dtype:
             arriving[place] = before + g  # not in place: either may be somebody else's
             return
-        if place in ours:
-            before += g
-            arriving[place] = before  # rows of a table give a new sum
-        elif is_new:
-            g += before
-            arriving[place] = g
-        else:
-            arriving[place] = before + g
+        arriving[place] = _sum(before, g, before if place in ours else g if is_new else None)
         ours.add(place)
 
     def arrive(place: Any, g: Any) -> None:
@@ -352,6 +345,12 @@ def _check_written(op: Op) -> None:
                 "but it was written into since, by an optimizer step or load_state_dict: call backward before, or "
                 "run the forward pass again"
             )
+
+
+def _sum(a: Any, b: Any, out: Any) -> Any:
+    """a + b, in `out`, one of the two, where it is given."""
+    backend = find(type(a)) if type(a) is type(b) else None
+    return a + b if backend is None else backend.add(a, b, out)  # None: rows of a table, which give a new sum
 
 
 def _zeros(x: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from ..kernels.adam import adam as plain_adam
 # What is compiled -> the file here that has it. A kernel's forward gives None for what it leaves to the plain one.
 FILES = {
     "adam": "adam",
+    "add": "sums",
     "add_rows": "embedding",
     "attention": "attention",
     "cross_entropy": "loss",
@@ -135,3 +136,16 @@ def add_rows(rows: Any, values: Any, table: Any) -> bool:
         _give_up(error)
         return False
     return True
+
+
+def add(a: Any, b: Any, out: Any) -> Any:
+    """a + b of arrays, into `out` where it is given; None where that is left to NumPy."""
+    if not (a.dtype == b.dtype == np.float32 and a.shape == b.shape and a.flags.c_contiguous and b.flags.c_contiguous):
+        return None
+    if (kernel := compiled("add")) is None:
+        return None
+    try:
+        return kernel(a, b, out)
+    except CannotCompile as error:
+        _give_up(error)
+        return None
