@@ -7,6 +7,7 @@ no core, the caller does its part as well. Which part computes what is fixed, so
 import atexit
 import os
 import threading
+import time
 from typing import Any
 
 import numba
@@ -24,7 +25,10 @@ OWNED, TURN, SIZE, STOPPED = range(4)
 POSTED, TAKEN, DONE, SLEEPS, JOB, INPUTS = range(6)
 STRIDE = 16
 SHARED = 1 << 14  # exponentials, some microseconds: less is not worth the way to another core
-PATIENCE = 5000  # looks at an empty desk, about 0.2 ms, before a thread sleeps: the time between two ops, and some more
+# Seconds at an empty desk before a thread sleeps: more than Python takes from one op to the next. With 0.06 ms it slept
+# 20 times in a GPT's step, which took a fifth longer; with 2 ms it was in the way of an LSTM's.
+PATIENCE = 5e-4
+LOOKS = 1000  # at an empty desk, to see how long one takes: from 3 to 50 ns
 PAUSES = binding.get_host_cpu_features().get("sse2", False)
 YIELDS = hasattr(os, "sched_yield")
 
@@ -207,13 +211,20 @@ class _Team:
         self.threads = [threading.Thread(target=self._work, args=(part,), daemon=True) for part in range(1, parts)]
         if parts > 1:
             _serve(self.desks, STRIDE, 0)  # compiled here, where an error is seen
+            self.patience = int(PATIENCE / min(self._seconds() for _ in range(5)) * LOOKS)
         self.desks[SLEEPS::STRIDE] = 0
         for thread in self.threads:
             thread.start()
 
+    def _seconds(self) -> float:
+        """How long LOOKS take."""
+        start = time.perf_counter()
+        _serve(self.desks, STRIDE, LOOKS)
+        return time.perf_counter() - start
+
     def _work(self, part: int) -> None:
         while not self.desks[STOPPED]:
-            _serve(self.desks, part * STRIDE, PATIENCE)
+            _serve(self.desks, part * STRIDE, self.patience)
             self.bells[part].acquire()
 
     def wake(self) -> None:
