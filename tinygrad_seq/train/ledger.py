@@ -129,6 +129,12 @@ def _compiled_heads(shapes: list[Any], static: dict[str, Any]) -> float:
     return B * (2 * S * D + 2 * T * D + static["heads"] * 2 * _filled(S))
 
 
+def _compiled_cross_entropy(shapes: list[Any], static: dict[str, Any]) -> float:
+    """Of each row its target, an integer of two numbers' size, its largest number and its share; else as in NumPy."""
+    left_to_numpy = shapes[1] is not None or static["smoothing"]
+    return _cross_entropy(shapes, static) if left_to_numpy else 4 * math.prod(shapes[0][:-1])
+
+
 def _filled(n: int) -> int:
     """Whole blocks of 16."""
     return -(-n // 16) * 16
@@ -137,6 +143,7 @@ def _filled(n: int) -> int:
 # What compiled kernels keep, where it is something else.
 COMPILED_TAPES: dict[str, Callable[[list[Any], dict[str, Any]], float]] = {
     "attention": _compiled_attention,
+    "cross_entropy": _compiled_cross_entropy,
     "dropout": lambda shapes, static: 0,
     "exact_gelu": lambda shapes, static: 0,
     "gelu": lambda shapes, static: 0,
