@@ -163,7 +163,6 @@ REAL = {
         like_nanogpt,
         seeds=3,
         own_start=True,
-        not_reached="The times are level: 1.6 % more than PyTorch's on the mean; one seed of three was faster.",
     ),
     "shakespeare-lstm": Real(
         "An LSTM on Shakespeare",
