@@ -414,9 +414,10 @@ def test_adam_is_numpy_s(l2: float, decay: float) -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_sums_are_numpy_s(dtype: Any) -> None:
     """To the bit: of large arrays and small ones, of any layout, into a new array or one of the two."""
-    be = backend_for("cpu")
+    be, _ = backend_for("cpu"), threads.take_over()
     for shape in ((70_000,), (3, 43, 301), (5,)):
         a, b = (numbers(*shape, seed=k).astype(dtype) for k in (1, 2))
+        assert (fast.add(a, b, None) is None) == (dtype == np.float64)
         for x, y in ((a, b), (turned(a), b), (a, b[:1]), (a, 2.0)):
             np.testing.assert_array_equal(be.add(x, y), x + y)
         expected = a + b
@@ -426,6 +427,14 @@ def test_sums_are_numpy_s(dtype: Any) -> None:
             assert be.add(x, y, out=out) is out
             np.testing.assert_array_equal(out, expected)
             out[...] = kept
+
+
+def test_a_sum_does_not_take_the_threads_of_numpy_s_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_shares", False)
+    monkeypatch.setattr(threads, "_threads", 2)
+    x = ts.tensor(numbers(70_000), requires_grad=True)
+    (x + x + x).sum().backward()
+    assert not threads.shares()
 
 
 @pytest.mark.parametrize("V", [1, 7, 300])

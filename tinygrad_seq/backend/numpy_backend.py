@@ -49,7 +49,7 @@ class NumpyBackend(Backend):
             raise IndexError(f"{what}: expected integers from {low} to {size - 1}, got {bad}")
 
     def add(self, a: Array, b: Array, out: Array | None = None) -> Array:
-        if type(a) is type(b) is np.ndarray and a.size >= SUM:
+        if type(a) is type(b) is np.ndarray and a.size >= SUM and threads.shares():  # a sum is no reason to begin
             found = fast.add(a, b, out)
             if found is not None:
                 return found

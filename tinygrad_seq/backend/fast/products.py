@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 
 from .blas import SGEMM, blas
 from .compiler import jit
-from .lanes import load, store
+from .lanes import _add_product, load, store
 from .sequence import F32
 from .vector import POINTER, VECTOR, WIDTH, _integer, _spread, _vector_at, at, transposed, whole
 
@@ -34,10 +34,6 @@ def _tile_of(turned: bool) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             A, a_row, B, K, start, s_row, C, c_row = args
-            name = f"llvm.fmuladd.v{WIDTH}f32"
-            add_product = builder.module.globals.get(name) or ir.Function(
-                builder.module, ir.FunctionType(VECTOR, [VECTOR] * 3), name
-            )
 
             def row(address: Any, apart: Any, m: int) -> Any:
                 return builder.gep(address, [builder.mul(apart, _integer(m))])
@@ -55,7 +51,7 @@ def _tile_of(turned: bool) -> Any:
             for m in range(HIGH):
                 place = builder.gep(A_k, [_integer(m)]) if turned else builder.gep(rows[m], [k])
                 factor = _spread(builder, builder.load(place))
-                new += [builder.call(add_product, [factor, b[v], sums[m * VECTORS + v]]) for v in range(VECTORS)]
+                new += [_add_product(builder, factor, b[v], sums[m * VECTORS + v]) for v in range(VECTORS)]
             after_k = builder.add(k, _integer(1))
             for phi, begin, step in zip([k, *sums], [_integer(0), *[zero] * len(sums)], [after_k, *new], strict=True):
                 phi.add_incoming(begin, before)
@@ -64,9 +60,9 @@ def _tile_of(turned: bool) -> Any:
             builder.position_at_end(after)
             for m in range(HIGH):
                 for v in range(VECTORS):
-                    before = builder.load(_vector_at(builder, row(start, s_row, m), _integer(v * WIDTH)), align=4)
+                    begin = builder.load(_vector_at(builder, row(start, s_row, m), _integer(v * WIDTH)), align=4)
                     place = _vector_at(builder, row(C, c_row, m), _integer(v * WIDTH))
-                    builder.store(builder.fadd(before, new[m * VECTORS + v]), place, align=4)
+                    builder.store(builder.fadd(begin, new[m * VECTORS + v]), place, align=4)
             return context.get_dummy_value()
 
         n = types.intp
@@ -208,7 +204,7 @@ def multiply(
     c_row: int,
     bias: Any,
 ) -> None:
-    """C (M, N) = A (M, K) B (K, N) + bias (N), which may be empty.
+    """C (M, N) = A (M, K) B (K, N) + bias (N), which may be empty; K is at least 1.
 
     All are flat; a, b, c say where a matrix begins, a_row … how far apart its rows lie, turn_a … whether what lies
     there is its transpose. sgemm is `SGEMM`, which compiled code must not hold: it is another one in each process.
