@@ -115,6 +115,11 @@ def using(fn: Callable[..., Any], *arguments: Any, **options: Any) -> Callable[.
 
 # -- each element by itself
 
+
+def gelu_tanh(x: Array) -> Array:
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
 ANY_SHAPE: list[tuple[int, ...]] = [(2, 3), (), (1,), (0,), (2, 0, 3), (2, 1, 2)]
 
 for name, kind, numpy in [
@@ -141,7 +146,7 @@ for shape in ANY_SHAPE:
         "gelu",
         any_(*shape),
         lambda x: ops.gelu(x, "tanh"),
-        lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+        gelu_tanh,
         "tanh",
         fused=True,
     )
@@ -1236,6 +1241,36 @@ def without(absent: tuple[int, ...], fn: Callable[..., Any], **options: Any) -> 
         return fn(*(None if k in absent else waiting.pop(0) for k in range(len(xs) + len(absent))), **options)
 
     return run
+
+
+def network(x: Array, W_1: Array, b_1: Any, W_2: Array, b_2: Any, f: Callable[[Array], Array]) -> Array:
+    h = f(x @ W_1.T + (0 if b_1 is None else b_1))
+    return h @ W_2.T + (0 if b_2 is None else b_2)
+
+
+for f, numpy in [
+    ("relu", lambda u: np.maximum(u, 0)),
+    ("gelu", lambda u: u * special.ndtr(u)),
+    ("gelu_tanh", gelu_tanh),
+]:
+    for shape in [(2, 3, 4), (4,), (0, 4)]:
+        inputs = (apart(*shape), apart(5, 4), apart(5), any_(3, 5), any_(3))
+        row(
+            "feed_forward",
+            inputs,
+            using(ops.feed_forward, f),
+            lambda *xs, f=numpy: network(*xs, f=f),
+            f,
+            fused=True,
+        )
+        row(
+            "feed_forward",
+            [inputs[k] for k in (0, 1, 3)],
+            without((2, 4), ops.feed_forward, activation=f),
+            without((2, 4), network, f=numpy),
+            f"{f} without biases",
+            fused=True,
+        )
 
 
 FOUR = (any_(2, 3, 4), any_(2, 4, 4), any_(2, 4, 4), any_(12, 4), any_(12), any_(4, 4), any_(4))

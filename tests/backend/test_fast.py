@@ -18,6 +18,7 @@ from tinygrad_seq.ops.attention import MaskedSoftmax, MultiHeadAttention, Scaled
 from tinygrad_seq.ops.attention_decoder import UNNAMED, GRUAttentionDecoder
 from tinygrad_seq.ops.dropout import Dropout
 from tinygrad_seq.ops.elementwise import ExactGelu, Gelu
+from tinygrad_seq.ops.feed_forward import FeedForward
 from tinygrad_seq.ops.gru import GRUSequence
 from tinygrad_seq.ops.linalg import Linear
 from tinygrad_seq.ops.loss import CrossEntropy
@@ -102,6 +103,16 @@ def others() -> Iterator[tuple[str, Case]]:
     for x, W, bias in itertools.product([(3,), (1, 4), (5, 4), (2, 35, 33)], (1, 2, 40), (False, True)):
         weights = [numbers(W, x[-1], seed=1), numbers(W, seed=2) if bias else None]
         yield f"linear-{x}-{W}{'-bias' * bias}", Case(Linear, [numbers(*x), *weights], {})
+    # Below, at and above the sizes of a tile, of the rows that are computed at once, and of what threads share.
+    networks = itertools.product(["relu", "gelu", "gelu_tanh"], [(3,), (1, 4), (50, 16), (2, 35, 33)], (False, True))
+    for (activation, x, bias), F in itertools.product(networks, (1, 40)):
+        E = x[-1] + 1 if bias else x[-1]
+        weights = [numbers(F, x[-1], seed=1), numbers(F, seed=2), numbers(E, F, seed=3), numbers(E, seed=4)]
+        if not bias:
+            weights[1] = weights[3] = None
+        how = {"activation": activation, "dropout": 0.3 if bias else 0.0, "key": 2**64 - 3}
+        name = f"feed_forward-{activation}-{x}-{F}{'-bias-dropout' * bias}"
+        yield name, Case(FeedForward, [numbers(*x), *weights], how)
     for shape, weight, bias in itertools.product([(3,), (2, 3), (70, 32), (3, 43, 33)], (False, True), (False, True)):
         D = shape[-1:]
         parameters = [numbers(*D, seed=1) if weight else None, numbers(*D, seed=2) if bias else None]
@@ -270,6 +281,7 @@ def test_layouts_and_who_writes(name: str) -> None:
     assert_near(list(ts.grad(again, given(other), other_gs)), list(expected))
 
 
+@on_threads_too
 @pytest.mark.parametrize(
     "name",
     [
@@ -280,6 +292,7 @@ def test_layouts_and_who_writes(name: str) -> None:
         or "4, 6" in name
         or "3, 43" in name
         or "2, 70" in name
+        or "2, 35" in name
         or "-B2-S16" in name
         and "padding" not in name  # which is not read
     ],
@@ -293,7 +306,9 @@ def test_nan_and_inf_go_through(name: str, bad: float) -> None:
     case = case._replace(inputs=inputs)
     with np.errstate(all="ignore"), ts.definitions():
         expected = [y.data for y in case.apply(tensors(case, np.float32))]
-    for y, e in zip(case.apply(tensors(case, np.float32)), expected, strict=True):
+    ys = case.apply(tensors(case, np.float32))
+    assert ran_compiled(ys)
+    for y, e in zip(ys, expected, strict=True):
         np.testing.assert_array_equal(np.isnan(y.data), np.isnan(e))
 
 

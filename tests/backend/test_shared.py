@@ -34,6 +34,16 @@ def cases() -> Iterator[tuple[str, Callable[..., Any], list[Any]]]:
     for shape in [(D,), (1, D), (33, D), (3, 5, D)]:
         yield f"linear-{shape}", ts.ops.linear, [numbers(*shape), numbers(9, D), numbers(9)]
         yield f"linear-{shape}-no-bias", ts.ops.linear, [numbers(*shape), numbers(1, D)]
+    for activation, shape, dropout in itertools.product(["relu", "gelu", "gelu_tanh"], [(D,), (3, 5, D)], (0.0, 0.3)):
+
+        def network(*xs: Any, activation: str = activation, dropout: float = dropout) -> Any:
+            ts.seed(0)
+            return ts.ops.feed_forward(*xs, activation, dropout=dropout)
+
+        weights = [numbers(9, D), numbers(9), numbers(D, 9), numbers(D)]
+        name = f"feed-forward-{activation}-{shape}{'-dropout' * bool(dropout)}"
+        yield name, network, [numbers(*shape), *weights]
+        yield f"{name}-no-bias", network, [numbers(*shape), numbers(9, D), None, numbers(1, 9), None]
     for name, mask in MASKS.items():
 
         def attend(*xs: Any, mask: Any = mask) -> Any:

@@ -110,9 +110,9 @@ def test_text_without_a_file() -> None:
 
 
 def test_open_several_and_all() -> None:
-    several = draw("GPT", ["gelu", "layer norm"])
+    several = draw("GPT", ["feed forward", "gelu", "layer norm"])
     opened = [part.label for part in several.parts if part.kind == "opened"]
-    assert set(opened) == {"GELU", "layer norm"}
+    assert set(opened) == {"feed forward", "GELU", "layer norm"}
     assert not any(node.kind == "fused" for node in draw("GPT", ["all"]).nodes)
 
 
@@ -177,7 +177,7 @@ def test_a_function_of_ones_own(folder: Path) -> None:
     ("arguments", "words"),
     [
         (["nix"], r"no model is called 'nix'; there are AttentionDecoder, .*, Transformer; .* as module:function"),
-        (["gpt", "--open", "nix"], r"open='nix' names no fused operation here; there are 'GELU'"),
+        (["gpt", "--open", "nix"], r"open='nix' names no fused operation here; there are 'feed forward'"),
         (["gpt", "-o", "x.gif"], r"known: \.svg, \.png"),
         (["gpt", "-o", "none/x.dot"], r"'none' does not exist: make it first"),
         (["nowhere:f"], r"there is no module 'nowhere' in this folder or installed"),

@@ -52,6 +52,54 @@ def test_an_encoder_layer_s_equations(activation: str) -> None:
     np.testing.assert_array_equal(layer(x).data, (y + network(layer, layer.norm2(y), act)).data)
 
 
+class Adapted(nn.Linear):
+    """A part of the user's own."""
+
+    def forward(self, x: ts.Tensor) -> ts.Tensor:
+        return super().forward(x) * 2
+
+
+def as_it_is(layer: Any) -> None:
+    pass
+
+
+def hooked(layer: Any) -> None:
+    layer.linear1.register_forward_hook(lambda module, inputs, output: output * 2)
+
+
+def replaced(layer: Any) -> None:
+    layer.linear1.__class__ = Adapted
+
+
+def patched(layer: Any) -> None:
+    plain = layer.linear2.forward
+    layer.linear2.forward = lambda x: plain(x) * 2
+
+
+@pytest.mark.parametrize("change", [as_it_is, hooked, replaced, patched])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_the_network_is_what_its_parts_are(activation: str, change: Any) -> None:
+    """Also where it runs as one operation; and what a user does to a part is seen."""
+    x, layer = some(B, T, D), encoder_layer(activation=activation, dropout=0.4)
+    change(layer)
+    ts.seed(1)
+    y = layer.feed_forward(x)
+    ts.seed(1)
+    parts = layer.dropout(layer.linear2(layer.dropout(ACTIVATIONS[activation](layer.linear1(x)))))
+    np.testing.assert_array_equal(y.data, parts.data)
+    for g, expected in zip(*(ts.grad(out.sum(), [x, *layer.linear1.parameters()]) for out in (y, parts)), strict=True):
+        np.testing.assert_allclose(g.data, expected.data, rtol=0, atol=1e-14)
+    whole = [layer.eval().feed_forward(x), layer.linear2(ACTIVATIONS[activation](layer.linear1(x)))]
+    np.testing.assert_array_equal(*(out.data for out in whole))
+
+
+def test_the_network_is_one_operation() -> None:
+    layer = encoder_layer()
+    text = ts.graph(layer.feed_forward(some(B, T, D))).text()
+    hooked(layer)
+    assert "feed forward" in text and "feed forward" not in ts.graph(layer.feed_forward(some(B, T, D))).text()
+
+
 def test_a_decoder_layer_s_equations() -> None:
     x, memory = some(B, S, D), some(B, T, D)
     layer = decoder_layer()

@@ -165,6 +165,14 @@ WRONG: dict[str, tuple[type[Exception], Callable[[], Any], list[str]]] = {
     # choices and numbers
     "clip by nothing": (ValueError, lambda: ops.clip(A), ["clip", "low", "high"]),
     "gelu": (ValueError, lambda: ops.gelu(A, "fast"), ["gelu", "'none' or 'tanh'", "'fast'"]),
+    "feed_forward": (ValueError, lambda: ops.feed_forward(A, A, V, A, V, "tanh"), ["'relu', 'gelu'", "got 'tanh'"]),
+    "its dropout": (ValueError, lambda: ops.feed_forward(A, A, V, A, V, dropout=1), ["0 <= dropout < 1, got 1"]),
+    "its shapes": (
+        ValueError,
+        lambda: ops.feed_forward(A, A, V, A, V),
+        ["FFN(x) = f(x W_1ᵀ + b_1) W_2ᵀ + b_2", "x (2, 3), W_1 (2, 3), b_1 (3,), W_2 (2, 3)", "expected b_1 (2,)"],
+    ),
+    "its vectors": (ValueError, lambda: ops.feed_forward(A, V, None, A, V), ["W_1 has two axes"]),
     "dropout": (ValueError, lambda: ops.dropout(A, 1.0), ["dropout", "0 <= p < 1", "1.0"]),
     "a negative dropout": (ValueError, lambda: ops.dropout(A, -0.1), ["dropout", "-0.1"]),
     "label_smoothing": (ValueError, lambda: ops.cross_entropy(A, IDS, label_smoothing=1.5), ["label_smoothing", "1.5"]),

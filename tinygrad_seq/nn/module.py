@@ -238,6 +238,11 @@ class Module:
         return lines
 
 
+def is_plain(part: Any, kind: type[Module]) -> bool:
+    """Whether a part is of one kind, unchanged and without hooks: it need not be called for what it computes."""
+    return type(part) is kind and "forward" not in vars(part) and not part.has_hooks
+
+
 @contextmanager
 def evaluating(model: Module) -> Iterator[None]:
     """Evaluation mode and no graph for the length of a `with` block; afterwards each part is in the mode it was in.

@@ -4,12 +4,11 @@ from typing import Any, ClassVar
 
 from .. import ops
 from ..core import Tensor
+from ..ops.feed_forward import ACTIVATIONS
 from . import init
 from .attention import KVCache, MultiheadAttention
 from .layers import Dropout, LayerNorm, Linear
-from .module import Module
-
-ACTIVATIONS = {"relu": ops.relu, "gelu": ops.gelu, "gelu_tanh": lambda x: ops.gelu(x, "tanh")}
+from .module import Module, is_plain
 
 
 class _Layer(Module):
@@ -58,9 +57,16 @@ class _Layer(Module):
         return [type(self)(*self.sizes, **self.options) for _ in range(n)]
 
     def feed_forward(self, x: Tensor) -> Tensor:
-        """The network, the same for each position."""
-        hidden = self.dropout(ACTIVATIONS[self.activation](self.linear1(x)))
-        return self.dropout(self.linear2(hidden))
+        """The network, the same for each position: linear2(dropout(activation(linear1(x)))), and dropout.
+
+        One operation, but where a part has hooks or is of another kind: then each is called.
+        """
+        first, second = self.linear1, self.linear2
+        if is_plain(first, Linear) and is_plain(second, Linear) and is_plain(self.dropout, Dropout):
+            p = self.dropout.p if self.dropout.training else 0.0
+            weights = first.weight, first.bias, second.weight, second.bias
+            return self.dropout(ops.feed_forward(x, *weights, self.activation, dropout=p))
+        return self.dropout(second(self.dropout(ACTIVATIONS[self.activation](first(x)))))
 
     def extra_repr(self) -> str:
         return f"{', '.join(map(str, self.sizes))}, {self.activation}" + (", norm_first" if self.norm_first else "")

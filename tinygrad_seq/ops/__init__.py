@@ -61,6 +61,7 @@ from .elementwise import (
     tanh,
     where,
 )
+from .feed_forward import feed_forward
 from .gru import GRUGates, GRUStep, gru, gru_biases, gru_cho, gru_cho_step, gru_gates, gru_step
 from .index import embedding, gather, getitem, scatter_add, take
 from .linalg import einsum, linear, matmul, outer
@@ -131,6 +132,7 @@ __all__ = [
     "erf",
     "exp",
     "expand_dims",
+    "feed_forward",
     "flip",
     "gather",
     "gelu",

@@ -55,6 +55,12 @@ def _elements(shapes: list[Any], static: dict[str, Any]) -> float:
     return math.prod(shapes[0])
 
 
+def _feed_forward(shapes: list[Any], static: dict[str, Any]) -> float:
+    """u, what of it GELU's derivative begins with, and the mask of dropout."""
+    inside = math.prod(shapes[0][:-1]) * shapes[1][0]
+    return inside * ((1 if static["activation"] == "relu" else 2) + (1 / 4 if static["dropout"] else 0))
+
+
 def _cross_entropy(shapes: list[Any], static: dict[str, Any]) -> float:
     """p, and for each row its number and its target, integers of two numbers' size."""
     return math.prod(shapes[0]) + 4 * math.prod(shapes[0][:-1])
@@ -78,7 +84,8 @@ TAPES: dict[str, Callable[[list[Any], dict[str, Any]], float]] = {
     "cross_entropy": _cross_entropy,
     "dropout": lambda shapes, static: math.prod(shapes[0]) / 4,  # the mask: a byte each, where others have four
     "exact_gelu": _elements,  # Φ
-    "gelu": _elements,  # tanh
+    "feed_forward": _feed_forward,
+    "gelu": _elements,  # ½ (1 + tanh)
     "gru_attention_decoder": _decoder,
     "gru_cho_sequence": _recurrent(5, 1),  # n r z, h, r ⊙ h
     "gru_sequence": _recurrent(5, 1),  # n r z u, h
@@ -135,6 +142,14 @@ def _compiled_cross_entropy(shapes: list[Any], static: dict[str, Any]) -> float:
     return _cross_entropy(shapes, static) if left_to_numpy else 4 * math.prod(shapes[0][:-1])
 
 
+def _compiled_feed_forward(shapes: list[Any], static: dict[str, Any]) -> float:
+    """u, where it runs compiled; else as in NumPy."""
+    from ..backend.fast.linear import worth
+
+    rows, (F, D), (E, _) = math.prod(shapes[0][:-1]), shapes[1], shapes[3]
+    return rows * F if worth(2 * rows * F * (D + E)) else _feed_forward(shapes, static)
+
+
 def _filled(n: int) -> int:
     """Whole blocks of 16."""
     return -(-n // 16) * 16
@@ -146,6 +161,7 @@ COMPILED_TAPES: dict[str, Callable[[list[Any], dict[str, Any]], float]] = {
     "cross_entropy": _compiled_cross_entropy,
     "dropout": lambda shapes, static: 0,
     "exact_gelu": lambda shapes, static: 0,
+    "feed_forward": _compiled_feed_forward,
     "gelu": lambda shapes, static: 0,
     "gru_attention_decoder": _compiled_decoder,
     "gru_sequence": _compiled(5, 0),  # n r z u, h

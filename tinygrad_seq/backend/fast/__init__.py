@@ -24,6 +24,7 @@ FILES = {
     "cross_entropy": "loss",
     "dropout": "dropout",
     "exact_gelu": "gelu",
+    "feed_forward": "feed_forward",
     "gelu": "gelu",
     "gru_attention_decoder": "attention_decoder",
     "gru_sequence": "gru",

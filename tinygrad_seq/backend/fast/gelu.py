@@ -16,11 +16,34 @@ FAR = F32(9.9)  # beyond it the slope is 0 or 1 in float32, but x³ grows until 
 
 
 @jit
+def tanh_gelu(x: Any) -> Any:
+    s = sigmoid(x * (SCALE + CUBE * (x * x)))
+    return x * (F32(0) if x < -FAR else s)
+
+
+@jit
+def tanh_gelu_slope(x: Any) -> tuple[Any, Any]:
+    """GELU, and its derivative."""
+    near = -FAR if x < -FAR else x
+    near = FAR if near > FAR else near
+    square = near * near
+    s = near_sigmoid(-near * (SCALE + CUBE * square))
+    slope = near * (SCALE + F32(3) * CUBE * square) * (ONE - s)
+    return x * (F32(0) if x < -FAR else s), s + s * slope
+
+
+@jit
+def exact_gelu_slope(x: Any) -> tuple[Any, Any]:
+    below, density = normal(x)
+    return x * below, below + x * (DENSITY * density)
+
+
+@jit
 def _tanh_part(part: int, parts: int, x: Any, y: Any) -> None:
     first, end = x.size * part // parts, x.size * (part + 1) // parts
     x, y = x[first:end], y[first:end]
     for k in range(x.size):
-        y[k] = x[k] * sigmoid(x[k] * (SCALE + CUBE * (x[k] * x[k])))
+        y[k] = tanh_gelu(x[k])
 
 
 @jit
@@ -28,12 +51,7 @@ def _tanh_back_part(part: int, parts: int, x: Any, g: Any, dx: Any) -> None:
     first, end = x.size * part // parts, x.size * (part + 1) // parts
     x, g, dx = x[first:end], g[first:end], dx[first:end]
     for k in range(x.size):
-        near = -FAR if x[k] < -FAR else x[k]
-        near = FAR if near > FAR else near
-        square = near * near
-        s = near_sigmoid(-near * (SCALE + CUBE * square))
-        slope = near * (SCALE + F32(3) * CUBE * square) * (ONE - s)
-        dx[k] = g[k] * (s + s * slope)
+        dx[k] = g[k] * tanh_gelu_slope(x[k])[1]
 
 
 @jit
@@ -41,7 +59,7 @@ def _exact_part(part: int, parts: int, x: Any, y: Any) -> None:
     first, end = x.size * part // parts, x.size * (part + 1) // parts
     x, y = x[first:end], y[first:end]
     for k in range(x.size):
-        y[k] = x[k] * normal(x[k])[0]
+        y[k] = exact_gelu_slope(x[k])[0]
 
 
 @jit
@@ -49,8 +67,7 @@ def _exact_back_part(part: int, parts: int, x: Any, g: Any, dx: Any) -> None:
     first, end = x.size * part // parts, x.size * (part + 1) // parts
     x, g, dx = x[first:end], g[first:end], dx[first:end]
     for k in range(x.size):
-        below, density = normal(x[k])
-        dx[k] = g[k] * (below + x[k] * (DENSITY * density))
+        dx[k] = g[k] * exact_gelu_slope(x[k])[1]
 
 
 # One by one, not made by a function: numba does not find closures again in its cache.

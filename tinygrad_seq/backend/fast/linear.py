@@ -120,6 +120,11 @@ def _back_rows(team: Any, *inputs: Any) -> None:
     share(_sum_job(added), team, added)
 
 
+def worth(operations: int) -> bool:
+    """Whether compiled products of so many operations are faster than NumPy's."""
+    return READY and operations >= WORTH
+
+
 def affine(x: Any, W: Any, b: Any, y: Any) -> None:
     """y = x Wᵀ + b, all flat but W; b may be None."""
     N, K = W.shape
@@ -140,7 +145,7 @@ def affine_back(x: Any, W: Any, g: Any, dx: Any, dW: Any, db: Any) -> None:
 
 
 def _forward(be: Any, x: Any, W: Any, b: Any) -> Any:
-    if not READY or 2 * x.size * len(W) < WORTH:
+    if not worth(2 * x.size * len(W)):
         return None
     y = empty(*x.shape[:-1], len(W))
     affine(flat(x), W, b, y.reshape(-1))

@@ -6,6 +6,7 @@ from .attention import attention, multi_head_attention
 from .attention_decoder import gru_attention_decoder
 from .crf import crf_log_likelihood
 from .dropout import dropout
+from .feed_forward import feed_forward
 from .gelu import exact_gelu, gelu
 from .gru import gru_cho_sequence, gru_sequence
 from .linear import linear
@@ -21,6 +22,7 @@ KERNELS: dict[str, Kernel] = {
     "cross_entropy": cross_entropy,
     "dropout": dropout,
     "exact_gelu": exact_gelu,
+    "feed_forward": feed_forward._replace(infer=one_step.feed_forward),
     "gelu": gelu,
     "gru_attention_decoder": gru_attention_decoder,
     "gru_cho_sequence": gru_cho_sequence,

@@ -7,6 +7,7 @@ takes longer than one step. Inside, features stand first, (F, B): each gate is o
 
 from typing import Any
 
+from .feed_forward import ACTIVATIONS
 from .linear import rows
 from .sequence import sigmoid
 
@@ -80,10 +81,26 @@ def linear(be: Any, x: Any, W: Any, b: Any) -> Any:
     """x Wᵀ + b for a few rows."""
     if x.size > FEW * W.shape[1]:
         return None
-    y = W @ rows(x).T
+    return _linear(W, rows(x).T, b).T.copy().reshape(*x.shape[:-1], len(W))
+
+
+def _linear(W: Any, x: Any, b: Any) -> Any:
+    """W x + b, for columns x; b may be None."""
+    y = W @ x
     if b is not None:
         y += b[:, None]
-    return y.T.copy().reshape(*x.shape[:-1], len(W))
+    return y
+
+
+def feed_forward(
+    be: Any, x: Any, W_1: Any, b_1: Any, W_2: Any, b_2: Any, activation: str, dropout: float, key: int
+) -> Any:
+    """f(x W_1ᵀ + b_1) W_2ᵀ + b_2 for a few rows."""
+    if x.size > FEW * W_1.shape[1] or dropout:
+        return None
+    h = _linear(W_1, rows(x).T, b_1)
+    ACTIVATIONS[activation].form(be, h.copy(), be.empty(h.shape, h.dtype), h)
+    return _linear(W_2, h, b_2).T.copy().reshape(*x.shape[:-1], len(W_2))
 
 
 def attention(be: Any, q: Any, k: Any, v: Any, mask: Any, causal: bool, dropout: float, key: int) -> Any:
