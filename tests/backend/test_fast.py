@@ -216,7 +216,7 @@ on_threads_too = pytest.mark.usefixtures("on_threads")
 
 def test_every_kernel_of_the_table_has_cases() -> None:
     assert {name.split("-")[0] for name in CASES} == set(fast.KERNELS)
-    assert set(fast.KERNELS) | {"adam", "add", "add_rows"} == set(fast.FILES)
+    assert set(fast.KERNELS) | {"adam", "add", "add_rows", "scaled", "squares"} == set(fast.FILES)
     assert all(name.startswith(case.kind.kernel) for name, case in CASES.items())
 
 
@@ -417,12 +417,57 @@ def test_adam_is_numpy_s(l2: float, decay: float) -> None:
         for step in (1, 2):
             with np.errstate(invalid="ignore"):
                 for part in (found, exact):
-                    be.adam([part], 1e-3, 0.9, 0.999, 1e-8, l2, decay, step)
+                    be.adam([part[0]], [part[1]], *part[2:], 1e-3, 0.9, 0.999, 1e-8, l2, decay, step)
             np.testing.assert_array_equal(found[1], g)
             np.testing.assert_allclose(found[0], exact[0], rtol=2e-7, atol=1e-7)  # half a last digit, twice
             for a, e in zip(found[2:], exact[2:], strict=True):
                 # With l2, g + l2 p may cancel: what is left then has the last digits of p.
                 np.testing.assert_allclose(a, e, rtol=2e-5, atol=1e-8 if l2 else 1e-30)
+
+
+SIZES = [(1,), (15,), (0,), (16, 17), (3, 5000), (70_000,), (1, 2)]
+
+
+@on_threads_too
+def test_adam_of_many_parameters_is_adam_of_each() -> None:
+    """To the bit, whoever computes which part; and of what is not laid out row by row, by NumPy."""
+    be, n = backend_for("cpu"), sum(int(np.prod(shape)) for shape in SIZES)
+    ps, gs = ([numbers(*shape, seed=k).reshape(-1) for shape in SIZES] for k in (0, 1))
+    m, v = numbers(n, seed=2), np.abs(numbers(n, seed=3))
+    options = 1e-3, 0.9, 0.999, 1e-8, 0.1, 0.1, 3
+    alone, start = [], 0
+    for p, g in zip(ps, gs, strict=True):
+        here = slice(start, start := start + p.size)
+        state = p.copy(), g, m[here].copy(), v[here].copy()
+        be.adam([state[0]], [g], *state[2:], *options)
+        alone.append(state)
+    held = [p.copy() for p in ps], m.copy(), v.copy()
+    be.adam(ps, gs, m, v, *options)
+    for k, array in enumerate((np.concatenate(ps), np.concatenate(gs), m, v)):
+        np.testing.assert_array_equal(array, np.concatenate([state[k] for state in alone]))
+    spread = [np.repeat(p, 2)[::2] for p in held[0]]
+    be.adam(spread, gs, *held[1:], *options)
+    for p, expected in zip(spread, ps, strict=True):
+        np.testing.assert_allclose(p, expected, rtol=1e-6, atol=1e-7)
+
+
+@on_threads_too
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_squares_and_multiples_of_many_arrays_are_numpy_s(dtype: Any) -> None:
+    be, arrays = backend_for("cpu"), [numbers(*shape, seed=1).astype(dtype) for shape in SIZES]
+    assert (fast.of_all("squares", [arrays]) is None) == (dtype == np.float64)
+    exact = sum(float((a.astype(np.float64) ** 2).sum()) for a in arrays)
+    for layout in (arrays, [turned(a) for a in arrays]):
+        held = [a.copy() for a in layout]
+        assert be.squares(layout) == pytest.approx(exact, rel=2e-7 if dtype == np.float32 else 1e-12)
+        assert be.squares(layout).dtype == dtype and be.squares(layout) == be.squares(layout)
+        for a, kept, found in zip(layout, held, be.scaled(layout, dtype(0.3)), strict=True):
+            np.testing.assert_array_equal(found, a * dtype(0.3))
+            np.testing.assert_array_equal(a, kept)
+            assert found.dtype == dtype and not np.shares_memory(found, a)
+    for bad in (np.nan, np.inf):
+        arrays[4][1, 3] = bad
+        np.testing.assert_equal(be.squares(arrays), dtype(bad))
 
 
 @on_threads_too

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+PASSED = 8  # a number's operations in one pass over memory, counted as `pieces` counts
+
 Array = Any  # numpy.ndarray, a NumPy scalar, or cupy.ndarray
 
 
@@ -115,11 +117,30 @@ class Backend:
         work()
         return lambda: None
 
-    def adam(self, parts: list[Any], *options: float) -> None:
+    def adam(self, ps: list[Array], gs: list[Array], m: Array, v: Array, *options: float) -> None:
         """One Adam step on flat arrays, in place: see `kernels.adam`."""
         from .kernels.adam import adam
 
-        adam(self, parts, *options)
+        adam(self, ps, gs, m, v, *options)
+
+    def squares(self, arrays: list[Array]) -> Array:
+        """The sum of the squares of all numbers; in float32 of float16, whose squares overflow from 256 on."""
+
+        def square(a: Array) -> Array:
+            a = a.reshape(-1)
+            a = a.astype(np.float32) if a.dtype == np.float16 else a
+            return a @ a
+
+        return sum(self._of_each(square, arrays))
+
+    def scaled(self, arrays: list[Array], factor: Array) -> list[Array]:
+        """Each array times a number, in its own dtype: new arrays."""
+        return self._of_each(lambda a: a * factor.astype(a.dtype, copy=False), arrays)
+
+    def _of_each(self, work: Callable[[Array], Any], arrays: list[Array]) -> list[Any]:
+        """What work gives for each of some arrays; threads share them, where they are large."""
+        pieces = self.pieces(len(arrays), PASSED * sum(a.size for a in arrays))
+        return [found for some in self.each(lambda here: [work(a) for a in arrays[here]], pieces) for found in some]
 
     def keep_mask(self, key: int, shape: tuple[int, ...], p: float) -> Array:
         """True with probability 1 - p at each place: a function of the key and the place, the same on every backend.

@@ -97,8 +97,17 @@ class NumpyBackend(Backend):
     def beside(self, work: Callable[[], Any]) -> Callable[[], Any]:
         return threads.begin(work) if threads.shares() else super().beside(work)
 
-    def adam(self, parts: list[Any], *options: float) -> None:
-        fast.adam_step(self, parts, *options)
+    def adam(self, ps: list[Array], gs: list[Array], m: Array, v: Array, *options: float) -> None:
+        if fast.of_all("adam", [ps, gs], m, v, *options) is None:
+            super().adam(ps, gs, m, v, *options)
+
+    def squares(self, arrays: list[Array]) -> Array:
+        found = fast.of_all("squares", [arrays])
+        return super().squares(arrays) if found is None else found[0]
+
+    def scaled(self, arrays: list[Array], factor: Array) -> list[Array]:
+        found = fast.of_all("scaled", [arrays], factor)
+        return super().scaled(arrays, factor) if found is None else found[0]
 
     def scatter_add(self, shape: tuple[int, ...], index: Any, values: Array) -> Array:
         if isinstance(index, np.ndarray) and index.dtype.kind in "iu" and values.dtype.kind == "f" and values.size:

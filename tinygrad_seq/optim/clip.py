@@ -1,6 +1,6 @@
 """Gradient clipping, the cure for exploding gradients. A gradient is a value: a clipped one is a new one."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -8,8 +8,6 @@ import numpy as np
 from ..backend import backend_of
 from ..core import Tensor
 from ..core.tracing import phase
-
-OPERATIONS = 8  # of a number, as `pieces` counts: what waits for memory takes as long
 
 
 @phase("clip")
@@ -30,16 +28,13 @@ def clip_grad_norm(params: Tensor | Iterable[Tensor], max_norm: float) -> Tensor
     if max_norm <= 0:
         raise ValueError(f"clip_grad_norm: max_norm is above 0, got {max_norm}")
     having = _with_grad("clip_grad_norm", params)
-    xp, norm = backend_of(having[0].data).xp, _norm(having)
-    scale = xp.minimum(max_norm / (norm + 1e-6), 1)
+    be, gs = _gradients(having)
+    norm = be.xp.sqrt(be.squares(gs))
+    scale = be.xp.minimum(max_norm / (norm + 1e-6), 1)
     if isinstance(scale, np.generic) and scale == 1:  # on a GPU the host would have to wait for it
         return Tensor(norm)
-
-    def work(p: Tensor) -> None:
-        g = p.grad.data  # type: ignore[union-attr]
-        p.grad = Tensor(g * scale.astype(g.dtype, copy=False))
-
-    _each(work, having)
+    for p, g in zip(having, be.scaled(gs, scale), strict=True):
+        p.grad = Tensor(g)
     return Tensor(norm)
 
 
@@ -62,24 +57,12 @@ def grad_norm(params: Tensor | Iterable[Tensor]) -> Tensor:
     >>> ts.optim.grad_norm([w]).item()
     5.0
     """
-    return Tensor(_norm(_with_grad("grad_norm", params)))
+    be, gs = _gradients(_with_grad("grad_norm", params))
+    return Tensor(be.xp.sqrt(be.squares(gs)))
 
 
-def _norm(having: list[Tensor]) -> Any:
-    def work(p: Tensor) -> Any:
-        g = p.grad.data.reshape(-1)  # type: ignore[union-attr]
-        if g.dtype == np.float16:  # whose squares overflow from 256 on
-            g = g.astype(np.float32)
-        return g @ g
-
-    return backend_of(having[0].data).xp.sqrt(sum(_each(work, having)))
-
-
-def _each(work: Callable[[Tensor], Any], having: list[Tensor]) -> list[Any]:
-    """What work gives for each parameter; threads share them, where they are large."""
-    be = backend_of(having[0].data)
-    pieces = be.pieces(len(having), OPERATIONS * sum(p.size for p in having))
-    return [found for some in be.each(lambda here: [work(p) for p in having[here]], pieces) for found in some]
+def _gradients(having: list[Tensor]) -> tuple[Any, list[Any]]:
+    return backend_of(having[0].data), [p.grad.data for p in having]  # type: ignore[union-attr]
 
 
 def _with_grad(what: str, params: Tensor | Iterable[Tensor]) -> list[Tensor]:

@@ -4,7 +4,7 @@ What an optimizer remembers lies in flat arrays, all parameters of a group one a
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any
 
 import numpy as np
@@ -73,14 +73,17 @@ class Optimizer:
     def step(self) -> None:
         """Change every parameter that has a gradient."""
         for group, flat in zip(self.param_groups, self._flat, strict=True):
-            for parts, step in flat.parts():
-                self.update(group, flat.backend, parts, step)
+            for ps, gs, buffers, step in flat.runs():
+                self.update(group, flat.backend, ps, gs, buffers, step)
 
-    def update(self, group: dict[str, Any], backend: Any, parts: list[list[Any]], step: int) -> None:
+    def update(
+        self, group: dict[str, Any], backend: Any, ps: list[Any], gs: list[Any], buffers: list[Any], step: int
+    ) -> None:
         """Change parameters in place, at their own step number (1, 2, …).
 
         Args:
-            parts: [p, g, *buffers] of each parameter, or of all as one, flat arrays of one length; g is not ours.
+            ps: parameters, flat arrays, or all joined to one; gs: their gradients, which are not ours.
+            buffers: of all of them, one after another.
         """
         raise NotImplementedError
 
@@ -148,38 +151,45 @@ class _Flat:
         for name in self.names if old else ():
             self.arrays[name][...] = here.from_numpy(backend_of(old[name]).to_numpy(old[name]))
 
-    def parts(self) -> Iterator[tuple[list[list[Any]], int]]:
-        """(what `update` changes, step number) of each run of parameters with a gradient that are at one step."""
+    def runs(self) -> Iterator[tuple[list[Any], list[Any], list[Any], int]]:
+        """What `update` changes, and the step: for each run of parameters that have a gradient and are at one step."""
         self.allocate()
         end = 0
         runs = groupby(range(len(self.params)), key=lambda k: (self.params[k].grad is not None, self.steps[k]))
         for (has_grad, step), indices in [(key, list(run)) for key, run in runs]:
             members = [self.params[k] for k in indices]
-            places = []
-            for p in members:
-                places.append(slice(end, end + p.size))
-                end += p.size
+            start, end = end, end + sum(p.size for p in members)
             if has_grad:
                 for k in indices:
                     self.steps[k] = step + 1
-                yield from self._run(members, places, step + 1)
+                yield from self._run(members, slice(start, end), step + 1)
 
-    def _run(self, members: list[Tensor], places: list[slice], step: int) -> Iterator[tuple[list[list[Any]], int]]:
+    def _run(
+        self, members: list[Tensor], place: slice, step: int
+    ) -> Iterator[tuple[list[Any], list[Any], list[Any], int]]:
         ps = [p.data.reshape(-1) for p in members]
         gs = [p.grad.data.reshape(-1).astype(p.dtype, copy=False) for p in members]  # type: ignore[union-attr]
         if self.backend.joins:
-            ps, gs, first = [self.backend.xp.concatenate(ps)], [self.backend.xp.concatenate(gs)], places[0].start
-            yield [[*ps, *gs, *self._buffers(slice(first, places[-1].stop))]], step
-            ps = [ps[0][place.start - first : place.stop - first] for place in places]
-        else:
-            yield [[p, g, *self._buffers(place)] for p, g, place in zip(ps, gs, places, strict=True)], step
+            ps, gs = [self.backend.xp.concatenate(ps)], [self.backend.xp.concatenate(gs)]
+        yield ps, gs, [self.arrays[name][place] for name in self.names], step
+        if self.backend.joins:
+            ps = parts_of(ps[0], [p.size for p in members])
         for p, flat in zip(members, ps, strict=True):
             if self.backend.joins or not p.data.flags.c_contiguous:  # it is a copy
                 p.data[...] = flat.reshape(p.shape)
         mark_written(*members)
 
-    def _buffers(self, part: slice) -> list[Any]:
-        return [self.arrays[name][part] for name in self.names]
+
+def parts_of(array: Any, sizes: Iterable[int]) -> list[Any]:
+    """Views of so many numbers each, one after another."""
+    ends = list(accumulate(sizes))
+    return [array[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def by_parameter(ps: list[Any], gs: list[Any], buffers: list[Any]) -> Iterator[tuple[Any, ...]]:
+    """p, g and its parts of the buffers, of each parameter."""
+    sizes = [p.size for p in ps]
+    return zip(ps, gs, *(parts_of(array, sizes) for array in buffers), strict=True)
 
 
 class SGD(Optimizer):
@@ -215,9 +225,11 @@ class SGD(Optimizer):
         super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay)
         self.nesterov = nesterov
 
-    def update(self, group: dict[str, Any], backend: Any, parts: list[list[Any]], step: int) -> None:
+    def update(
+        self, group: dict[str, Any], backend: Any, ps: list[Any], gs: list[Any], buffers: list[Any], step: int
+    ) -> None:
         lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
-        for p, g, v in parts:
+        for p, g, v in by_parameter(ps, gs, buffers):
             if decay:
                 g = g + decay * p
             if momentum:
@@ -259,9 +271,13 @@ class Adam(Optimizer):
             raise ValueError(f"{type(self).__name__}: betas are at least 0 and below 1, got {betas}")
         super().__init__(params, lr=lr, beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=weight_decay)
 
-    def update(self, group: dict[str, Any], backend: Any, parts: list[list[Any]], step: int) -> None:
+    def update(
+        self, group: dict[str, Any], backend: Any, ps: list[Any], gs: list[Any], buffers: list[Any], step: int
+    ) -> None:
         backend.adam(
-            parts,
+            ps,
+            gs,
+            *buffers,
             group["lr"],
             group["beta1"],
             group["beta2"],
@@ -313,9 +329,11 @@ class RMSprop(Optimizer):
     ) -> None:
         super().__init__(params, lr=lr, alpha=alpha, eps=eps, momentum=momentum, weight_decay=weight_decay)
 
-    def update(self, group: dict[str, Any], backend: Any, parts: list[list[Any]], step: int) -> None:
+    def update(
+        self, group: dict[str, Any], backend: Any, ps: list[Any], gs: list[Any], buffers: list[Any], step: int
+    ) -> None:
         lr, alpha, momentum, decay = (group[name] for name in ("lr", "alpha", "momentum", "weight_decay"))
-        for p, g, v, u in parts:
+        for p, g, v, u in by_parameter(ps, gs, buffers):
             if decay:
                 g = g + decay * p
             v *= alpha

@@ -13,7 +13,6 @@ import numpy as np
 
 from ..base import Kernel
 from ..kernels import KERNELS as PLAIN
-from ..kernels.adam import adam as plain_adam
 
 # What is compiled -> the file here that has it. A kernel's forward gives None for what it leaves to the plain one.
 FILES = {
@@ -35,7 +34,9 @@ FILES = {
     "masked_softmax": "softmax",
     "multi_head_attention": "attention",
     "rnn_sequence": "rnn",
+    "scaled": "clip",
     "softmax": "softmax",
+    "squares": "clip",
 }
 
 
@@ -116,15 +117,17 @@ def _replacing(plain: Kernel, name: str) -> Kernel:
 KERNELS = {name: _replacing(plain, name) for name, plain in PLAIN.items() if name in FILES}
 
 
-def adam_step(be: Any, parts: list[Any], *options: float) -> None:
-    """One Adam step on flat arrays, in place, as `kernels.adam`."""
-    if parts[0][0].dtype == np.float32 and (step := compiled("adam")) is not None:
-        try:
-            step(parts, *options)
-            return
-        except CannotCompile as error:
-            _give_up(error)
-    plain_adam(be, parts, *options)
+def of_all(name: str, lists: list[list[Any]], *others: Any) -> Any:
+    """What a compiled function of lists of arrays gives, in a tuple; None where that is left to NumPy."""
+    if lists[0][0].dtype != np.float32 or (function := compiled(name)) is None:
+        return None
+    try:
+        from .many import plain
+
+        return (function(*lists, *others),) if all(map(plain, lists)) else None
+    except CannotCompile as error:
+        _give_up(error)
+        return None
 
 
 def add_rows(rows: Any, values: Any, table: Any) -> bool:
