@@ -11,7 +11,7 @@ F32 = np.float32
 
 # The most sequences that are left to NumPy: a block computes for WIDTH, whatever there is, and on one thread.
 # NumPy took of the time of a compiled LSTM, 64 steps forward and back on one thread, for 1, 4, 8, 10 sequences:
-# H 32 1.2 1.6 1.9 2.1, H 64 .6 .9 1.2 1.4, H 96 .3 .6 1.0 1.2, H 128 .3 .6 .8 1.0, H 256 .3 .8 .8 1.0; a GRU and an
+# H 32 1.2 1.6 1.9 2.1, H 64 .6 .8 1.2 1.3, H 96 .4 .6 1.0 1.2, H 128 .3 .5 .9 1.1, H 256 .3 .4 .7 .9; a GRU and an
 # RNN are much the same.
 FEW = 8
 
