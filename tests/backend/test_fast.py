@@ -50,9 +50,20 @@ def numbers(*shape: int, seed: int = 0, scale: float = 0.5) -> Array:
     return (np.random.default_rng([seed, *shape]).standard_normal(shape) * scale).astype(np.float32)
 
 
-def sequences() -> Iterator[tuple[str, Case]]:
-    """Every recurrence, on sizes below, at and above those of a block and of a tile."""
-    sizes = [(1, 1, 1, 1), (1, 6, 3, 5), (3, 1, 17, 16), (16, 5, 16, 32), (17, 4, 20, 37), (33, 3, 40, 27)]
+# B, T, D, H of recurrences and B, T, S, D, E, H, A of the decoder: below, at and above those of a block and of a tile.
+SEQUENCES = [(1, 1, 1, 1), (1, 6, 3, 5), (3, 1, 17, 16), (16, 5, 16, 32), (17, 4, 20, 37), (33, 3, 40, 27)]
+DECODERS = [
+    (1, 1, 1, 1, 1, 1, 1),
+    (1, 4, 6, 3, 7, 5, 2),
+    (3, 1, 4, 17, 5, 16, 30),
+    (16, 5, 3, 16, 20, 32, 26),
+    (17, 4, 5, 20, 32, 37, 16),
+    (33, 3, 1, 4, 9, 27, 33),
+]
+
+
+def sequences(sizes: list[Any] = SEQUENCES) -> Iterator[tuple[str, Case]]:
+    """Every recurrence."""
     for (B, T, D, H), reverse, short in itertools.product(sizes, (False, True), (False, True)):
         lengths = np.random.default_rng(B).integers(1, T + 1, B) if short else None
         how = {"reverse": reverse, "lengths": lengths}
@@ -71,16 +82,8 @@ def sequences() -> Iterator[tuple[str, Case]]:
             yield f"rnn_sequence-{g}-{name}", Case(RNNSequence, inputs, how | {"nonlinearity": g})
 
 
-def decoders() -> Iterator[tuple[str, Case]]:
-    """The decoder, on sizes as above; a mask of states at the end of a source, and one that hides all of one."""
-    sizes = [
-        (1, 1, 1, 1, 1, 1, 1),
-        (1, 4, 6, 3, 7, 5, 2),
-        (3, 1, 4, 17, 5, 16, 30),
-        (16, 5, 3, 16, 20, 32, 26),
-        (17, 4, 5, 20, 32, 37, 16),
-        (33, 3, 1, 4, 9, 27, 33),
-    ]
+def decoders(sizes: list[Any] = DECODERS) -> Iterator[tuple[str, Case]]:
+    """The decoder; a mask of states at the end of a source, and one that hides all of one."""
     for (B, T, S, D, E, H, A), hidden in itertools.product(sizes, (False, True)):
         mask = None
         if hidden:
@@ -100,11 +103,13 @@ def others() -> Iterator[tuple[str, Case]]:
         yield f"gelu-{shape}", Case(Gelu, [numbers(*shape, scale=2.0)], {})
         yield f"dropout-{shape}", Case(Dropout, [numbers(*shape)], {"p": 0.3, "key": 2**64 - 3})
         yield f"exact_gelu-{shape}", Case(ExactGelu, [numbers(*shape, scale=2.0)], {})
-    for x, W, bias in itertools.product([(3,), (1, 4), (5, 4), (2, 35, 33)], (1, 2, 40), (False, True)):
+    for x, W, bias in itertools.product([(3,), (1, 4), (5, 4), (2, 35, 33), (3, 43, 33)], (1, 2, 40), (False, True)):
         weights = [numbers(W, x[-1], seed=1), numbers(W, seed=2) if bias else None]
         yield f"linear-{x}-{W}{'-bias' * bias}", Case(Linear, [numbers(*x), *weights], {})
     # Below, at and above the sizes of a tile, of the rows that are computed at once, and of what threads share.
-    networks = itertools.product(["relu", "gelu", "gelu_tanh"], [(3,), (1, 4), (50, 16), (2, 35, 33)], (False, True))
+    networks = itertools.product(
+        ["relu", "gelu", "gelu_tanh"], [(3,), (1, 4), (50, 16), (2, 35, 33), (3, 43, 33)], (False, True)
+    )
     for (activation, x, bias), F in itertools.product(networks, (1, 40)):
         E = x[-1] + 1 if bias else x[-1]
         weights = [numbers(F, x[-1], seed=1), numbers(F, seed=2), numbers(E, F, seed=3), numbers(E, seed=4)]
@@ -216,7 +221,7 @@ on_threads_too = pytest.mark.usefixtures("on_threads")
 
 def test_every_kernel_of_the_table_has_cases() -> None:
     assert {name.split("-")[0] for name in CASES} == set(fast.KERNELS)
-    assert set(fast.KERNELS) | {"adam", "add", "add_rows", "scaled", "squares"} == set(fast.FILES)
+    assert set(fast.KERNELS) | {"adam", "add", "add_rows", "scaled", "squares", "times"} == set(fast.FILES)
     assert all(name.startswith(case.kind.kernel) for name, case in CASES.items())
 
 
@@ -369,6 +374,20 @@ def test_float64_and_empty_batches_are_left_to_numpy() -> None:
     assert not ran_compiled(empty.apply(tensors(empty, np.float32)))
 
 
+@pytest.mark.parametrize("kind", ["lstm_sequence", "gru_sequence", "rnn_sequence-tanh", "gru_attention_decoder"])
+def test_few_sequences_are_left_to_numpy(kind: str) -> None:
+    """A block computes for 16, however few there are; where H is small, that is faster still."""
+    if kind == "gru_attention_decoder":
+        expected = {(1, 96): False, (1, 94): True, (4, 192): False, (5, 192): True}
+        cases = ((B, H, decoders([(B, 2, 3, 5, 7, H, 6)])) for B, H in expected)
+    else:
+        expected = {(1, 40): False, (1, 39): True, (4, 64): False, (5, 64): True, (8, 96): False, (9, 200): True}
+        cases = ((B, H, sequences([(B, 2, 5, H)])) for B, H in expected)
+    for B, H, found in cases:
+        case = next(case for name, case in found if name.startswith(kind))
+        assert ran_compiled(case.apply(tensors(case, np.float32))) == expected[B, H], (B, H)
+
+
 def test_one_query_reads_keys_and_values_in_their_cache() -> None:
     """They lie in a longer array, which is not copied."""
     case = CASES["attention-B2-S1-T37-D66-N2-keys"]
@@ -487,6 +506,28 @@ def test_sums_are_numpy_s(dtype: Any) -> None:
             assert be.add(x, y, out=out) is out
             np.testing.assert_array_equal(out, expected)
             out[...] = kept
+
+
+@on_threads_too
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_of_one_more_step_are_numpy_s(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W xᵀ where threads share work: of any layout; nan and inf go through, and nothing is written into."""
+    be, calls = backend_for("cpu"), []
+    monkeypatch.setattr(fast, "times", lambda *given, times=fast.times: calls.append(times(*given)) or calls[-1])
+    for M, K, B in ((1, 1, 1), (7, 5, 3), (160, 33, 32), (65, 300, 50)):
+        W, x = numbers(M, K).astype(dtype), numbers(B, K, seed=1).astype(dtype)
+        for W_given, x_given in ((W, x), (turned(W), turned(x)), (W[::-1], x[:, ::-1])):
+            kept = W_given.copy(), x_given.copy()
+            found = be.times(W_given, x_given)
+            exact = W_given.astype(np.float64) @ x_given.astype(np.float64).T
+            np.testing.assert_allclose(found, exact, rtol=0, atol=1e-6 * np.abs(exact).max())
+            assert found.dtype == dtype and found is calls[-1] or dtype == np.float64
+            np.testing.assert_array_equal(W_given, kept[0])
+            np.testing.assert_array_equal(x_given, kept[1])
+        W[-1, 0], x[0, -1] = np.nan, np.inf
+        with np.errstate(invalid="ignore"):
+            np.testing.assert_array_equal(np.isnan(be.times(W, x)), np.isnan(W @ x.T))
+    assert all((found is None) == (dtype == np.float64) for found in calls) and len(calls) == 16
 
 
 def test_a_sum_does_not_take_the_threads_of_numpy_s_products(monkeypatch: pytest.MonkeyPatch) -> None:

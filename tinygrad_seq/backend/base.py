@@ -75,6 +75,10 @@ class Backend:
             return (rows @ b).reshape(*a.shape[:-1], b.shape[-1])
         return a @ b
 
+    def times(self, W: Array, x: Array) -> Array:
+        """W xᵀ, for a few rows of x."""
+        return W @ x.T
+
     def add(self, a: Array, b: Array, out: Array | None = None) -> Array:
         """a + b, in `out` where it is given: one of the two, of the shape and dtype of their sum."""
         return a + b if out is None else self.xp.add(a, b, out=out)

@@ -16,9 +16,9 @@ CHUNK = 1 << 16  # numbers: GELU on 400,000 and Adam on 2 million took a third l
 SUM = 1 << 15  # numbers of a sum from which compiled code is asked
 ONE_HOT_ROWS = 128  # a table of characters: there a one-hot product adds wide rows faster than sorting them does
 # Up to this M·N·K an OpenBLAS that can multiplies without packing: 1,024 · 256 · 32 at 165 GFLOP/s a core in tiles of 8
-# rows, at 115 as a whole. From 64 columns on the whole is as fast; on AVX2, where it packs each tile, tiles took 1.6
-# times as long.
-UNPACKED, COLUMNS = 1_000_000, range(6, 49)
+# rows, at 115 as a whole. With 4 or 5 columns an LSTM of H 256 or 512 took 1.8 times as long as a whole, with 3 the
+# same; from 64 on the whole is as fast. On AVX2, where it packs each tile, tiles took 1.6 times as long.
+UNPACKED, COLUMNS = 1_000_000, range(4, 49)
 MANY = 256  # columns of all steps, from which cutting the matrix into tiles is paid back
 AVX512 = ("SkylakeX", "Cooperlake", "SapphireRapids")  # whose OpenBLAS can
 
@@ -47,6 +47,10 @@ class NumpyBackend(Backend):
         if index.size and not (low <= index.min() and index.max() < size):
             bad = index[(index < low) | (index >= size)].reshape(-1)[0]
             raise IndexError(f"{what}: expected integers from {low} to {size - 1}, got {bad}")
+
+    def times(self, W: Array, x: Array) -> Array:
+        found = fast.times(W, x) if threads.shares() else None  # where it is shared, NumPy's runs on one thread
+        return super().times(W, x) if found is None else found
 
     def add(self, a: Array, b: Array, out: Array | None = None) -> Array:
         if type(a) is type(b) is np.ndarray and a.size >= SUM and threads.shares():  # a sum is no reason to begin

@@ -37,6 +37,7 @@ FILES = {
     "scaled": "clip",
     "softmax": "softmax",
     "squares": "clip",
+    "times": "linear",
 }
 
 
@@ -140,6 +141,17 @@ def add_rows(rows: Any, values: Any, table: Any) -> bool:
         _give_up(error)
         return False
     return True
+
+
+def times(W: Any, x: Any) -> Any:
+    """W xᵀ of matrices; None where that is left to NumPy."""
+    if not W.dtype == x.dtype == np.float32 or (function := compiled("times")) is None:
+        return None
+    try:
+        return function(W, x)
+    except CannotCompile as error:
+        _give_up(error)
+        return None
 
 
 def add(a: Any, b: Any, out: Any) -> Any:

@@ -14,7 +14,7 @@ from ..threads import parts_of, split
 from .compiler import jit, kernel, reduction
 from .gru import _step, _step_back
 from .norm import _sum_of_products
-from .sequence import F32, add, add_rows, empty, flat, gradient, packed, padded
+from .sequence import F32, add, add_rows, empty, few, flat, gradient, packed, padded
 from .vector import (
     ROWS,
     WIDTH,
@@ -200,8 +200,10 @@ def _sizes(y: Any, s_0: Any, h: Any, keys: Any) -> tuple[int, ...]:
 def forward(
     be: Any, y: Any, s_0: Any, h: Any, keys: Any, W_1: Any, v: Any, W: Any, U: Any, b_ih: Any, b_hh: Any,
     mask: Any, parts: Any,
-) -> tuple[Any, Any]:  # fmt: skip
+) -> Any:  # fmt: skip
     sizes = B, T, S, D, E, H, A = _sizes(y, s_0, h, keys)
+    if few(2 * B, H // 2):  # attention, about half of the work, is computed for those alone that there are
+        return None
     outputs = score, alpha, context, s = empty(B, T, S), empty(B, T, S), empty(B, T, E), empty(B, T, H)
     blocks = -(-B // WIDTH)
     steps, K = blocks * T * WIDTH, sum(int(whole(width, WIDTH)) for width in (D, E, H))

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 
 from ..base import Kernel
+from ..threads import num_threads
 from .blas import SGEMM
 from .compiler import jit, kernel
 from .dropout import dropping, random_bits
 from .gelu import exact_gelu_slope, tanh_gelu, tanh_gelu_slope
-from .linear import NOTHING, PRODUCTS, affine_back, worth
+from .linear import NOTHING, PRODUCTS, affine, affine_back, few_rows, worth
 from .products import HIGH, LEAST, multiply
 from .sequence import F32, empty, flat
 from .team import job, share, team
@@ -109,6 +110,15 @@ _forward_job, _back_job = job(_forward_part), job(_back_part)
 
 
 @kernel
+def _inside(kind: int, drops: Any, u: Any, h: Any) -> None:
+    """h = dropout(f(u))."""
+    threshold, key, factor = drops
+    _activate(kind, u, h)
+    if threshold:
+        _drop(h, 0, threshold, key, factor)
+
+
+@kernel
 def _there(team: Any, *inputs: Any) -> None:
     share(_forward_job(inputs), team, inputs)
 
@@ -132,6 +142,12 @@ def _forward(be: Any, x: Any, W_1: Any, b_1: Any, W_2: Any, b_2: Any, activation
     u, y = empty(rows * F), empty(*x.shape[:-1], E)
     biases = [NOTHING if b is None else flat(b) for b in (b_1, b_2)]
     weights = flat(W_1), biases[0], flat(W_2), biases[1]
+    if few_rows(rows, num_threads()):
+        h = empty(rows * F)
+        affine(flat(x), W_1, b_1, u)
+        _inside(KINDS[activation], _drops(dropout, key), u, h)
+        affine(h, W_2, b_2, y.reshape(-1))
+        return y, u
     desks = team(rows * F * (D + E) // PRODUCTS)
     _there(desks, SGEMM, KINDS[activation], _drops(dropout, key), flat(x), *weights, u, y.reshape(-1), D, F, E)
     return y, u

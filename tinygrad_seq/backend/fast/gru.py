@@ -11,7 +11,21 @@ import numpy as np
 from ..base import Kernel
 from ..threads import parts_of, split
 from .compiler import jit, kernel
-from .sequence import F32, Sizes, add, add_rows, copy_column, empty, ends, flat, gradient, packed, padded, some_ended
+from .sequence import (
+    F32,
+    Sizes,
+    add,
+    add_rows,
+    copy_column,
+    empty,
+    ends,
+    few,
+    flat,
+    gradient,
+    packed,
+    padded,
+    some_ended,
+)
 from .vector import (
     ROWS,
     WIDTH,
@@ -136,9 +150,9 @@ def _backward(
         add_rows(sums[n:], 3 * H, db_hh)
 
 
-def forward(
-    be: Any, x: Any, h_0: Any, W: Any, U: Any, b_ih: Any, b_hh: Any, reverse: bool, lengths: Any
-) -> tuple[Any, Any]:
+def forward(be: Any, x: Any, h_0: Any, W: Any, U: Any, b_ih: Any, b_hh: Any, reverse: bool, lengths: Any) -> Any:
+    if few(*h_0.shape):
+        return None
     sizes = B, T, _, H = Sizes.of(x, h_0)
     y, h_T = empty(B, T, H), empty(B, H)
     tape = sizes.room(T, sizes.K), sizes.room(T, 4 * H), sizes.room(T, H)

@@ -13,7 +13,21 @@ from ..base import Kernel
 from ..kernels.rows import OneHot
 from ..threads import parts_of, split
 from .compiler import jit, kernel
-from .sequence import F32, Sizes, add, add_rows, copy_column, empty, ends, flat, gradient, packed, padded, some_ended
+from .sequence import (
+    F32,
+    Sizes,
+    add,
+    add_rows,
+    copy_column,
+    empty,
+    ends,
+    few,
+    flat,
+    gradient,
+    packed,
+    padded,
+    some_ended,
+)
 from .vector import (
     ROWS,
     WIDTH,
@@ -166,9 +180,9 @@ def _of(x: Any, W: Any, h_0: Any) -> tuple[Sizes, Any, Any, Any, Any]:
     return Sizes(B, T, D, H), NO_INDEX, empty(0), flat(x), W
 
 
-def forward(
-    be: Any, x: Any, h_0: Any, c_0: Any, W: Any, U: Any, b: Any, reverse: bool, lengths: Any
-) -> tuple[Any, Any]:
+def forward(be: Any, x: Any, h_0: Any, c_0: Any, W: Any, U: Any, b: Any, reverse: bool, lengths: Any) -> Any:
+    if few(*h_0.shape):
+        return None
     sizes, index, table, x, W = _of(x, W, h_0)
     B, T, _, H = sizes
     y, h_T, c_T = empty(B, T, H), empty(B, H), empty(B, H)

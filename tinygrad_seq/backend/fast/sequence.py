@@ -9,6 +9,12 @@ from .vector import ROWS, WIDTH, pack, whole
 
 F32 = np.float32
 
+# The most sequences that are left to NumPy: a block computes for WIDTH, whatever there is, and on one thread.
+# NumPy took of the time of a compiled LSTM, 64 steps forward and back on one thread, for 1, 4, 8, 10 sequences:
+# H 32 1.2 1.6 1.9 2.1, H 64 .6 .8 1.2 1.3, H 96 .4 .6 1.0 1.2, H 128 .3 .5 .9 1.1, H 256 .3 .4 .7 .9; a GRU and an
+# RNN are much the same.
+FEW = 8
+
 
 class Sizes(NamedTuple):
     """B sequences of T steps, D features in, H hidden."""
@@ -35,6 +41,11 @@ class Sizes(NamedTuple):
     def room(self, T: int, features: int) -> Any:
         """For some features of all sequences at T steps."""
         return np.empty(self.blocks * T * features * WIDTH, F32)
+
+
+def few(B: int, H: int) -> bool:
+    """Whether a recurrence is left to NumPy: most of a block is empty, and a step is more than NumPy's calls."""
+    return B <= min(FEW, (H - 32) // 8)
 
 
 def empty(*shape: int) -> Any:

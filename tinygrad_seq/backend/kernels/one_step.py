@@ -14,9 +14,9 @@ from .sequence import sigmoid
 FEW = 16  # rows: with 32, x Wᵀ took no longer than W xᵀ and a transpose
 
 
-def _affine(W: Any, x: Any, b: Any) -> Any:
+def _affine(be: Any, W: Any, x: Any, b: Any) -> Any:
     """W xᵀ + b, for x (B, D): (M, B)."""
-    a = W @ x.T
+    a = be.times(W, x)
     a += b[:, None]
     return a
 
@@ -32,8 +32,8 @@ def lstm(be: Any, x: Any, h: Any, c: Any, W: Any, U: Any, b: Any, reverse: bool,
     if x.shape[1] != 1:
         return None
     xp, H = be.xp, h.shape[-1]
-    a = _affine(W, x[:, 0], b)
-    a += U @ h.T
+    a = _affine(be, W, x[:, 0], b)
+    a += be.times(U, h)
     i, f, g, o = (a[k * H : (k + 1) * H] for k in range(4))
     sigmoid(xp, a[: 2 * H])
     xp.tanh(g, out=g)
@@ -50,7 +50,7 @@ def gru(be: Any, x: Any, h: Any, W: Any, U: Any, b_ih: Any, b_hh: Any, reverse: 
     if x.shape[1] != 1:
         return None
     xp, H = be.xp, h.shape[-1]
-    a, u = _affine(W, x[:, 0], b_ih), _affine(U, h, b_hh)
+    a, u = _affine(be, W, x[:, 0], b_ih), _affine(be, U, h, b_hh)
     r, z, n = (a[k * H : (k + 1) * H] for k in range(3))
     a[: 2 * H] += u[: 2 * H]
     sigmoid(xp, a[: 2 * H])
@@ -66,8 +66,8 @@ def rnn(be: Any, x: Any, h: Any, W: Any, U: Any, b: Any, nonlinearity: str, reve
     """y and h of a simple RNN, where x has one step."""
     if x.shape[1] != 1:
         return None
-    xp, a = be.xp, _affine(W, x[:, 0], b)
-    a += U @ h.T
+    xp, a = be.xp, _affine(be, W, x[:, 0], b)
+    a += be.times(U, h)
     if nonlinearity == "tanh":
         xp.tanh(a, out=a)
     elif nonlinearity == "relu":
