@@ -49,12 +49,12 @@ class NumpyBackend(Backend):
             raise IndexError(f"{what}: expected integers from {low} to {size - 1}, got {bad}")
 
     def times(self, W: Array, x: Array) -> Array:
-        found = fast.times(W, x) if threads.shares() else None  # where it is shared, NumPy's runs on one thread
+        found = fast.ask("times", (W, x), W, x) if threads.shares() else None  # NumPy's then runs on one thread
         return super().times(W, x) if found is None else found
 
     def add(self, a: Array, b: Array, out: Array | None = None) -> Array:
         if type(a) is type(b) is np.ndarray and a.size >= SUM and threads.shares():  # a sum is no reason to begin
-            found = fast.add(a, b, out)
+            found = fast.ask("add", (a, b), a, b, out)
             if found is not None:
                 return found
         return super().add(a, b, out)
@@ -102,16 +102,16 @@ class NumpyBackend(Backend):
         return threads.begin(work) if threads.shares() else super().beside(work)
 
     def adam(self, ps: list[Array], gs: list[Array], m: Array, v: Array, *options: float) -> None:
-        if fast.of_all("adam", [ps, gs], m, v, *options) is None:
+        if fast.ask("adam", (m, v), ps, gs, m, v, *options) is None:
             super().adam(ps, gs, m, v, *options)
 
     def squares(self, arrays: list[Array]) -> Array:
-        found = fast.of_all("squares", [arrays])
-        return super().squares(arrays) if found is None else found[0]
+        found = fast.ask("squares", arrays, arrays)
+        return super().squares(arrays) if found is None else found
 
     def scaled(self, arrays: list[Array], factor: Array) -> list[Array]:
-        found = fast.of_all("scaled", [arrays], factor)
-        return super().scaled(arrays, factor) if found is None else found[0]
+        found = fast.ask("scaled", arrays, arrays, factor)
+        return super().scaled(arrays, factor) if found is None else found
 
     def scatter_add(self, shape: tuple[int, ...], index: Any, values: Array) -> Array:
         if isinstance(index, np.ndarray) and index.dtype.kind in "iu" and values.dtype.kind == "f" and values.size:
@@ -142,7 +142,7 @@ def _add_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:
     rows = rows.astype(np.intp)  # a copy, in which shape[0] has room: tokens may be bytes
     rows[rows < 0] += shape[0]
     out = np.zeros((shape[0], values.shape[1]), values.dtype)
-    if fast.add_rows(rows, values, out):
+    if fast.ask("add_rows", [values], rows, values, out) is not None:
         return out
     if shape[0] <= ONE_HOT_ROWS:
         hot = np.zeros((shape[0], rows.size), values.dtype)

@@ -7,6 +7,7 @@ numba is not installed, where it fails (with one warning), and for what no compi
 import importlib.util
 import os
 import warnings
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -118,50 +119,12 @@ def _replacing(plain: Kernel, name: str) -> Kernel:
 KERNELS = {name: _replacing(plain, name) for name, plain in PLAIN.items() if name in FILES}
 
 
-def of_all(name: str, lists: list[list[Any]], *others: Any) -> Any:
-    """What a compiled function of lists of arrays gives, in a tuple; None where that is left to NumPy."""
-    if lists[0][0].dtype != np.float32 or (function := compiled(name)) is None:
+def ask(name: str, arrays: Iterable[Any], *arguments: Any) -> Any:
+    """What a compiled function gives where some arrays, of its arguments, are of float32; None: it is left to NumPy."""
+    if any(a.dtype != np.float32 for a in arrays) or (function := compiled(name)) is None:
         return None
     try:
-        from .many import plain
-
-        return (function(*lists, *others),) if all(map(plain, lists)) else None
-    except CannotCompile as error:
-        _give_up(error)
-        return None
-
-
-def add_rows(rows: Any, values: Any, table: Any) -> bool:
-    """Add values[k] to row rows[k] of a table of zeros; False where that is left to NumPy."""
-    if values.dtype != np.float32 or (add := compiled("add_rows")) is None:
-        return False
-    try:
-        add(rows, values, table)
-    except CannotCompile as error:
-        _give_up(error)
-        return False
-    return True
-
-
-def times(W: Any, x: Any) -> Any:
-    """W xᵀ of matrices; None where that is left to NumPy."""
-    if not W.dtype == x.dtype == np.float32 or (function := compiled("times")) is None:
-        return None
-    try:
-        return function(W, x)
-    except CannotCompile as error:
-        _give_up(error)
-        return None
-
-
-def add(a: Any, b: Any, out: Any) -> Any:
-    """a + b of arrays, into `out` where it is given; None where that is left to NumPy."""
-    if not (a.dtype == b.dtype == np.float32 and a.shape == b.shape and a.flags.c_contiguous and b.flags.c_contiguous):
-        return None
-    if (kernel := compiled("add")) is None:
-        return None
-    try:
-        return kernel(a, b, out)
+        return function(*arguments)
     except CannotCompile as error:
         _give_up(error)
         return None

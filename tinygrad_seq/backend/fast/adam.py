@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .compiler import jit, kernel
-from .many import addresses, array_at, sizes
+from .many import addresses, array_at, plain, sizes
 from .sequence import F32
 from .team import job, share, team
 
@@ -50,9 +50,12 @@ def adam(
     l2: float,
     decay: float,
     step: float,
-) -> None:
-    """As `kernels.adam`."""
+) -> Any:
+    """As `kernels.adam`; gives ps, or None where it is left to that."""
+    if not (plain(ps, written=True) and plain(gs)):
+        return None
     scale = (1 - b2**step) ** 0.5
     rate = lr * scale / (1 - b1**step)
     options = tuple(map(F32, (b1, 1 - b1, b2, 1 - b2, eps * scale, rate, l2, lr * decay)))
     _adam(team(m.size), addresses(ps), addresses(gs), sizes(ps), m, v, options)
+    return ps

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .compiler import jit, kernel, reduction
-from .many import addresses, array_at, sizes
+from .many import addresses, array_at, plain, sizes
 from .sequence import F32
 from .team import SIZE, job, share, team
 
@@ -56,7 +56,9 @@ def _scaled(team: Any, *inputs: Any) -> None:
 
 
 def squares(arrays: list[Any]) -> Any:
-    """Σ of all squares."""
+    """Σ of all squares; None where that is left to NumPy."""
+    if not plain(arrays):
+        return None
     numbers = sizes(arrays)
     total = int(numbers.sum())
     desks = team(total)
@@ -65,8 +67,10 @@ def squares(arrays: list[Any]) -> Any:
     return F32(sums.sum())
 
 
-def scaled(arrays: list[Any], factor: Any) -> list[Any]:
-    """Each times a number, new arrays."""
+def scaled(arrays: list[Any], factor: Any) -> Any:
+    """Each times a number, new arrays; None where that is left to NumPy."""
+    if not plain(arrays):
+        return None
     numbers, outs = sizes(arrays), [np.empty(a.shape, F32) for a in arrays]
     total = int(numbers.sum())
     _scaled(team(total), addresses(arrays), numbers, total, F32(factor), addresses(outs))

@@ -15,6 +15,7 @@ def _add_rows(rows: Any, values: Any, table: Any) -> None:
             row[d] += value[d]
 
 
-def add_rows(rows: Any, values: Any, table: Any) -> None:
-    """table[rows[k]] += values[k], for values (N, D) and rows from 0 on."""
+def add_rows(rows: Any, values: Any, table: Any) -> Any:
+    """table[rows[k]] += values[k], for values (N, D) and rows from 0 on; gives the table."""
     _add_rows(rows, np.ascontiguousarray(values), table)
+    return table

@@ -27,9 +27,12 @@ def array_at(address: int, size: int) -> Any:
     return numba.carray(_pointer(address), (size,))
 
 
-def plain(arrays: list[Any]) -> bool:
-    """Whether all are what compiled code takes."""
-    return all(type(a) is np.ndarray and a.dtype == F32 and a.flags.c_contiguous for a in arrays)
+def plain(arrays: list[Any], written: bool = False) -> bool:
+    """Whether all are what compiled code takes where it knows nothing but an address; written: it writes there."""
+    return all(
+        a.dtype == F32 and a.flags.c_contiguous and a.flags.aligned and (a.flags.writeable or not written)
+        for a in arrays
+    )
 
 
 def addresses(arrays: list[Any]) -> Any:

@@ -26,7 +26,9 @@ def _add(team: Any, *inputs: Any) -> None:
 
 
 def add(a: Any, b: Any, out: Any) -> Any:
-    """a + b of one shape, into `out`, which may be one of them; None: into a new array."""
+    """a + b, into `out`, which may be one of them, or a new array; None where that is left to NumPy."""
+    if a.shape != b.shape or not a.flags.c_contiguous or not b.flags.c_contiguous:
+        return None
     y = np.empty(a.shape, a.dtype) if out is None else out
     _add(team(a.size), a.shape[-1], a.reshape(-1), b.reshape(-1), y.reshape(-1))
     return y
