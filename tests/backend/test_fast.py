@@ -403,6 +403,20 @@ def test_one_query_reads_keys_and_values_in_their_cache() -> None:
         np.testing.assert_array_equal(a.data, b.data)
 
 
+@pytest.mark.parametrize(("B", "compiles"), [(15, False), (16, True), (40, True)])
+def test_many_queries_of_one_more_symbol_are_compiled(B: int, compiles: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few are left to NumPy, where nothing is kept either."""
+    q, *others = (numbers(B, 4, n, 8, seed=n) for n in (1, 37, 37))
+    kernel, seen = fast.compiled("attention"), []
+    spy = kernel._replace(forward=lambda *given, **how: seen.append(given) or kernel.forward(*given, **how))
+    monkeypatch.setitem(fast._found, "attention", spy)
+    y = ts.ops.scaled_dot_product_attention(q, *others)
+    with ts.definitions():
+        expected = ts.ops.scaled_dot_product_attention(*(a.astype(np.float64) for a in (q, *others)))
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-6)
+    assert bool(seen) == compiles
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (20,), (43, 1), (4, 1, 1)])
 def test_a_mask_of_fewer_axes_is_that_of_all(shape: tuple[int, ...]) -> None:
     case = CASES["attention-B2-S43-T20-D8-N4"]
