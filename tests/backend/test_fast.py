@@ -417,6 +417,21 @@ def test_many_queries_of_one_more_symbol_are_compiled(B: int, compiles: bool, mo
     assert bool(seen) == compiles
 
 
+def test_one_more_symbol_of_one_sequence_does_not_wait_for_numba() -> None:
+    """Whose import takes a second: neither the recurrence nor the linear map nor one query asks for it."""
+    program = (
+        "import sys, numpy as np, tinygrad_seq as ts\n"
+        "x = ts.tensor(np.ones((1, 1, 8), 'float32'))\n"
+        "with ts.no_grad():\n"
+        "    ts.nn.Linear(8, 8)(ts.nn.LSTM(8, 8)(x)[0])\n"
+        "    ts.ops.scaled_dot_product_attention(x, x, x)\n"
+        "    ts.ops.feed_forward(x, x[0], None, x[0].swapaxes(0, 1), None)\n"
+        "print('numba' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (20,), (43, 1), (4, 1, 1)])
 def test_a_mask_of_fewer_axes_is_that_of_all(shape: tuple[int, ...]) -> None:
     case = CASES["attention-B2-S43-T20-D8-N4"]

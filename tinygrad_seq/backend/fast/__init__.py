@@ -40,6 +40,9 @@ FILES = {
     "squares": "clip",
     "times": "linear",
 }
+# Queries from which attention is compiled where nothing is kept: a GPT with 4 heads wrote 8 texts as fast either way,
+# 32 texts 1.16 times as fast as with NumPy's four passes.
+MANY = 64
 
 
 class CannotCompile(Exception):
@@ -113,15 +116,21 @@ def _replacing(plain: Kernel, name: str) -> Kernel:
             tape = plain.forward(be, *inputs, **static)[1]
         return plain.backward(be, tape, inputs, g, needs, **static)
 
-    def infer(be: Any, *inputs: Any, **static: Any) -> Any:
-        kernel = compiled(name) if inputs[0].dtype == np.float32 else None
-        way = plain.infer if kernel is None else kernel.infer or plain.infer
-        return way(be, *inputs, **static) if way else None
+    return Kernel(forward, backward, plain.infer)
 
-    return Kernel(forward, backward, infer)
+
+def _infer_attention(be: Any, q: Any, *others: Any, **static: Any) -> Any:
+    """For one query of each sequence and head: NumPy's, unless they are many."""
+    many = q.size >= MANY * q.shape[-1] and q.dtype == np.float32
+    if many and compiled("attention") is not None:
+        return None
+    infer = PLAIN["attention"].infer
+    assert infer is not None
+    return infer(be, q, *others, **static)
 
 
 KERNELS = {name: _replacing(plain, name) for name, plain in PLAIN.items() if name in FILES}
+KERNELS["attention"] = KERNELS["attention"]._replace(infer=_infer_attention)
 
 
 def ask(name: str, arrays: Iterable[Any], *arguments: Any) -> Any:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base import Kernel
-from ..kernels import one_step
 from ..kernels.attention import TILE, projections
 from .compiler import jit, kernel
 from .dropout import dropping, random_bits
@@ -442,17 +441,7 @@ def _backward(
     return gs
 
 
-# Queries from which one more symbol is computed by tiles: a GPT with 4 heads wrote 8 texts as fast either way, 32 texts
-# 1.16 times as fast as with NumPy's four passes.
-MANY = 64
-
-
-def _infer(be: Any, q: Any, k: Any, v: Any, mask: Any, causal: bool, dropout: float, key: int) -> Any:
-    many = q.size >= MANY * q.shape[-1]
-    return None if many else one_step.attention(be, q, k, v, mask, causal, dropout, key)
-
-
-attention = Kernel(_forward, _backward, _infer)
+attention = Kernel(_forward, _backward)
 
 
 # -- many heads

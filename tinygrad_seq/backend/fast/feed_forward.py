@@ -129,7 +129,7 @@ def _back(team: Any, *inputs: Any) -> None:
 
 
 def _drops(p: float, key: int) -> tuple[int, int, Any]:
-    """threshold, key and factor, all 0 without dropout."""
+    """threshold, 0 without dropout, key and factor."""
     threshold, signed, factor = dropping(p, key)
     return threshold, signed, F32(factor)
 
